@@ -1,0 +1,3 @@
+//! Tower layers for gateways, usable in any axum or Tower app.
+
+pub mod peer;

@@ -1,0 +1,225 @@
+//! Who sent a request: the peer of its connection, the proxies it may speak for, and the client behind them.
+//!
+//! One rule gives the client's address to everything that asks (filters, limits, logs, forwarded headers):
+//! the peer itself, or, where the peer is a trusted proxy, the right-most address of `X-Forwarded-For`
+//! that is not a trusted proxy.
+//!
+//! ```
+//! use a3s_layers::peer::{Client, Peer, TrustedProxies};
+//! use std::sync::Arc;
+//!
+//! let trusted = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]);
+//! let peer = Arc::new(Peer::new("10.0.0.1:4711".parse().unwrap(), 443, true, &trusted));
+//! let mut headers = http::HeaderMap::new();
+//! headers.insert("x-forwarded-for", "192.0.2.7, 10.0.0.9".parse().unwrap());
+//! let client = Client::of(peer, &headers);
+//! assert_eq!(client.ip().to_string(), "192.0.2.7");
+//! ```
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// `X-Forwarded-For`.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The networks whose forwarded headers are believed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrustedProxies(Arc<[IpNet]>);
+
+impl TrustedProxies {
+    /// Trusts every address in `networks`; none when empty.
+    pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
+        Self(networks.into_iter().collect())
+    }
+
+    /// Whether `ip` belongs to a trusted network. An IPv4-mapped IPv6 address counts as IPv4.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.0.iter().any(|network| network.contains(&ip))
+    }
+}
+
+/// The other end of a connection, with the header values that speak of it, made once.
+#[derive(Debug)]
+pub struct Peer {
+    address: SocketAddr,
+    ip_text: HeaderValue,
+    local_port_text: HeaderValue,
+    is_tls: bool,
+    is_trusted: bool,
+    trusted: TrustedProxies,
+}
+
+impl Peer {
+    /// A peer at `address` that came to our port `local_port`, with or without TLS.
+    pub fn new(
+        address: SocketAddr,
+        local_port: u16,
+        is_tls: bool,
+        trusted: &TrustedProxies,
+    ) -> Self {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let text = |s: String| {
+            HeaderValue::from_maybe_shared(bytes::Bytes::from(s))
+                .expect("digits, letters, dots and colons are valid in a header")
+        };
+        Self {
+            ip_text: text(address.ip().to_string()),
+            local_port_text: text(local_port.to_string()),
+            is_trusted: trusted.contains(address.ip()),
+            trusted: trusted.clone(),
+            address,
+            is_tls,
+        }
+    }
+
+    /// Address and port, IPv4 where the connection came as IPv4-mapped IPv6.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address as a header value.
+    pub fn ip_text(&self) -> &HeaderValue {
+        &self.ip_text
+    }
+
+    /// The port that the connection came to, as a header value.
+    pub fn local_port_text(&self) -> &HeaderValue {
+        &self.local_port_text
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    /// Whether forwarded headers of this peer are believed.
+    pub fn is_trusted(&self) -> bool {
+        self.is_trusted
+    }
+}
+
+/// The client of one request: an extension that the server puts on each request.
+#[derive(Debug, Clone)]
+pub struct Client {
+    ip: IpAddr,
+    peer: Arc<Peer>,
+}
+
+impl Client {
+    /// Finds the client of a request with these headers that came from `peer`.
+    pub fn of(peer: Arc<Peer>, headers: &HeaderMap) -> Self {
+        let ip = if peer.is_trusted {
+            forwarded_for(&peer, headers)
+        } else {
+            peer.address.ip()
+        };
+        Self { ip, peer }
+    }
+
+    /// The client's address.
+    pub fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    /// The connection's other end.
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+}
+
+/// The right-most untrusted address of `X-Forwarded-For`; the left-most where all are trusted.
+/// Whatever stands left of an entry that is no address is not believed.
+fn forwarded_for(peer: &Peer, headers: &HeaderMap) -> IpAddr {
+    let mut client = peer.address.ip();
+    // `rsplit` within each line and the lines reversed: right-most first over the whole list.
+    let mut lines: Vec<_> = headers.get_all(X_FORWARDED_FOR).iter().collect();
+    lines.reverse();
+    for entry in lines
+        .iter()
+        .flat_map(|line| line.as_bytes().rsplit(|b| *b == b','))
+    {
+        let Some(ip) = std::str::from_utf8(entry).ok().and_then(parse_address) else {
+            return client;
+        };
+        client = ip;
+        if !peer.trusted.contains(ip) {
+            return client;
+        }
+    }
+    client
+}
+
+/// An address as proxies write it: bare, bracketed, or with a port.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let ip = match text.parse::<IpAddr>() {
+        Ok(ip) => ip,
+        Err(_) => match text.parse::<SocketAddr>() {
+            Ok(address) => address.ip(),
+            Err(_) => text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?,
+        },
+    };
+    Some(ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, trusted: &[&str], lines: &[&str]) -> String {
+        let trusted = TrustedProxies::new(trusted.iter().map(|t| t.parse().expect("a network")));
+        let peer = Peer::new(peer.parse().expect("an address"), 80, false, &trusted);
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(X_FORWARDED_FOR, line.parse().expect("a value"));
+        }
+        Client::of(Arc::new(peer), &headers).ip().to_string()
+    }
+
+    #[test]
+    fn the_client_is_the_right_most_untrusted_address() {
+        let ten = &["10.0.0.0/8"][..];
+        for (peer, trusted, lines, expected) in [
+            ("192.0.2.1:1", &[][..], &["1.1.1.1"][..], "192.0.2.1"),
+            ("192.0.2.1:1", ten, &["1.1.1.1"], "192.0.2.1"),
+            ("10.0.0.1:1", ten, &[], "10.0.0.1"),
+            ("10.0.0.1:1", ten, &["1.1.1.1"], "1.1.1.1"),
+            (
+                "10.0.0.1:1",
+                ten,
+                &["1.1.1.1, 2.2.2.2 ,10.9.9.9"],
+                "2.2.2.2",
+            ),
+            (
+                "10.0.0.1:1",
+                ten,
+                &["1.1.1.1, 2.2.2.2", "10.9.9.9"],
+                "2.2.2.2",
+            ),
+            ("10.0.0.1:1", ten, &["10.1.1.1, 10.2.2.2"], "10.1.1.1"),
+            (
+                "10.0.0.1:1",
+                ten,
+                &["1.1.1.1, unknown, 10.2.2.2"],
+                "10.2.2.2",
+            ),
+            (
+                "[::ffff:10.0.0.1]:1",
+                ten,
+                &["[2001:db8::1]:443"],
+                "2001:db8::1",
+            ),
+            ("10.0.0.1:1", ten, &["[2001:db8::1]"], "2001:db8::1"),
+            ("10.0.0.1:1", ten, &[""], "10.0.0.1"),
+        ] {
+            assert_eq!(
+                client(peer, trusted, lines),
+                expected,
+                "{peer} {trusted:?} {lines:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! A3S Gateway: an API gateway and reverse proxy, Tower all the way.
+
+pub mod rule;
+pub mod stack;

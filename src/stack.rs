@@ -1,0 +1,41 @@
+//! The shapes that flow through the house: one request, one response, one kind of service.
+
+use axum::body::Body;
+use std::convert::Infallible;
+use tower::util::{BoxCloneSyncService, BoxCloneSyncServiceLayer};
+use tower::{BoxError, Layer, Service, layer::layer_fn};
+
+/// A request as every layer sees it.
+pub type Request = http::Request<Body>;
+
+/// A response as every layer sees it.
+pub type Response = http::Response<Body>;
+
+/// A service above the rescue: it always answers.
+pub type HttpService = BoxCloneSyncService<Request, Response, Infallible>;
+
+/// A service below the rescue: it answers or fails.
+pub type UpstreamService = BoxCloneSyncService<Request, Response, BoxError>;
+
+/// A middleware, ready to be put on any [`HttpService`].
+pub type HttpLayer = BoxCloneSyncServiceLayer<HttpService, Request, Response, Infallible>;
+
+/// Turns any layer whose service takes our request and answers with some body into an [`HttpLayer`].
+pub fn erase<L, B>(layer: L) -> HttpLayer
+where
+    L: Layer<HttpService> + Clone + Send + Sync + 'static,
+    L::Service: Service<Request, Response = http::Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    <L::Service as Service<Request>>::Future: Send,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    BoxCloneSyncServiceLayer::new(layer_fn(move |inner| {
+        tower::util::MapResponse::new(layer.layer(inner), |response: http::Response<B>| {
+            response.map(Body::new)
+        })
+    }))
+}
