@@ -1,3 +1,9 @@
 //! Tower layers for gateways, usable in any axum or Tower app.
 
+pub mod balance;
+pub mod endpoint;
+pub mod error;
+pub mod observe;
 pub mod peer;
+pub mod reject;
+pub mod rescue;

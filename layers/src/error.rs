@@ -1,0 +1,137 @@
+//! Why a request got no answer from an upstream: the one error that crosses layers below the rescue.
+
+use http::StatusCode;
+use std::error::Error as StdError;
+use std::fmt;
+
+/// Any error that a service below the rescue may fail with.
+pub type BoxError = tower::BoxError;
+
+/// What failed, as a decision that somebody above can take: a retry, an ejection, a status.
+///
+/// [`RescueLayer`](crate::rescue::RescueLayer) leaves it as an extension on the answers that it makes,
+/// so that a connection that never was can be told from a server's own 502.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// No connection came to be: nothing was sent.
+    Connect,
+    /// No connection came to be in time: nothing was sent.
+    ConnectTimeout,
+    /// The connection ended, or what came back was not HTTP, before there was an answer.
+    Reset,
+    /// No answer in time.
+    ResponseTimeout,
+    /// There is no server to ask.
+    Unavailable,
+    /// The request's own body failed: the client broke off, or sent what is not HTTP.
+    RequestBody,
+    /// The request's body did not come in time.
+    RequestTimeout,
+}
+
+impl Failure {
+    /// The status that a client gets (RFC 9110, 15.5 and 15.6).
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Connect | Self::Reset => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RequestBody => StatusCode::BAD_REQUEST,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+
+    /// One word for logs and metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Reset => "reset",
+            Self::ResponseTimeout => "response_timeout",
+            Self::Unavailable => "unavailable",
+            Self::RequestBody => "request_body",
+            Self::RequestTimeout => "request_timeout",
+        }
+    }
+
+    /// What a client is told: never an address, never a cause.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::Connect | Self::Reset => "the upstream server failed",
+            Self::ConnectTimeout | Self::ResponseTimeout => "the upstream server took too long",
+            Self::Unavailable => "no upstream server is available",
+            Self::RequestBody => "the request body is malformed or incomplete",
+            Self::RequestTimeout => "the request took too long",
+        }
+    }
+
+    /// Finds what failed in an error and its sources; an error that says nothing is a [`Failure::Reset`].
+    pub fn of(error: &(dyn StdError + 'static)) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(error) = error.downcast_ref::<UpstreamError>() {
+                return error.failure;
+            }
+            next = error.source();
+        }
+        Self::Reset
+    }
+}
+
+/// A [`Failure`] with its cause, for those who read logs.
+#[derive(Debug)]
+pub struct UpstreamError {
+    failure: Failure,
+    source: Option<BoxError>,
+}
+
+impl UpstreamError {
+    /// A failure with what caused it.
+    pub fn new(failure: Failure, source: impl Into<BoxError>) -> Self {
+        Self {
+            failure,
+            source: Some(source.into()),
+        }
+    }
+
+    /// What failed.
+    pub fn failure(&self) -> Failure {
+        self.failure
+    }
+}
+
+impl From<Failure> for UpstreamError {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            source: None,
+        }
+    }
+}
+
+impl fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.failure.reason())
+    }
+}
+
+impl StdError for UpstreamError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+/// An error and its sources on one line: `connect: tcp connect error: connection refused`.
+pub struct Chain<'a>(pub &'a (dyn StdError + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = self.0.source();
+        while let Some(source) = next {
+            write!(f, ": {source}")?;
+            next = source.source();
+        }
+        Ok(())
+    }
+}

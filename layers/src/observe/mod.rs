@@ -1,0 +1,268 @@
+//! Watches exchanges from the request's start to the end of the response's body.
+//!
+//! Metrics, access logs, in-flight counts and passive health are all observers: one hook, fired when the
+//! body ends or is dropped, so that a stream counts for as long as it runs.
+//!
+//! ```
+//! use a3s_layers::observe::{Exchange, ObserveLayer, Observer, Outcome};
+//! use http::{Request, Response};
+//! use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+//!
+//! /// Counts the bytes that went out.
+//! #[derive(Clone, Default)]
+//! struct BytesOut(Arc<AtomicU64>);
+//!
+//! impl<B> Observer<B> for BytesOut {
+//!     type Exchange = Self;
+//!     fn start(&self, _: &Request<B>) -> Self { self.clone() }
+//! }
+//! impl Exchange for BytesOut {
+//!     fn end(self, outcome: &Outcome) {
+//!         self.0.fetch_add(outcome.response_bytes, Ordering::Relaxed);
+//!     }
+//! }
+//!
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! # use http_body_util::BodyExt;
+//! # tokio_test::block_on(async {
+//! let bytes = BytesOut::default();
+//! let service = ServiceBuilder::new()
+//!     .layer(ObserveLayer::new(bytes.clone()))
+//!     .service(service_fn(|_: Request<()>| async {
+//!         Ok::<_, std::convert::Infallible>(Response::new("hello".to_string()))
+//!     }));
+//! let response = service.oneshot(Request::new(())).await.unwrap();
+//! response.into_body().collect().await.unwrap();
+//! assert_eq!(bytes.0.load(Ordering::Relaxed), 5);
+//! # });
+//! ```
+
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tower::{Layer, Service};
+
+/// Makes one [`Exchange`] for each request.
+pub trait Observer<B>: Clone {
+    /// What is kept while the exchange runs.
+    type Exchange: Exchange;
+
+    /// A request is about to go down the stack.
+    fn start(&self, request: &Request<B>) -> Self::Exchange;
+}
+
+/// One request and its response, until its end.
+pub trait Exchange {
+    /// The exchange is over. It is called once, also for one that was dropped half-way.
+    fn end(self, outcome: &Outcome);
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The status, if the head of a response was seen.
+    pub status: Option<StatusCode>,
+    /// Bytes of response body that went up the stack.
+    pub response_bytes: u64,
+    /// Whether the response was seen to its end, or how not.
+    pub end: End,
+}
+
+/// The way in which an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The body was read to its end.
+    Complete,
+    /// The service, or the body, failed.
+    Failed,
+    /// Whoever waited for it went away.
+    Dropped,
+}
+
+impl<B, X: Observer<B>, Y: Observer<B>> Observer<B> for (X, Y) {
+    type Exchange = (X::Exchange, Y::Exchange);
+
+    fn start(&self, request: &Request<B>) -> Self::Exchange {
+        (self.0.start(request), self.1.start(request))
+    }
+}
+
+impl<X: Exchange, Y: Exchange> Exchange for (X, Y) {
+    fn end(self, outcome: &Outcome) {
+        self.0.end(outcome);
+        self.1.end(outcome);
+    }
+}
+
+/// Lets an [`Observer`] see every exchange.
+#[derive(Debug, Clone)]
+pub struct ObserveLayer<O> {
+    observer: O,
+}
+
+impl<O> ObserveLayer<O> {
+    /// Every exchange is shown to `observer`; a pair is two observers.
+    pub fn new(observer: O) -> Self {
+        Self { observer }
+    }
+}
+
+impl<S, O: Clone> Layer<S> for ObserveLayer<O> {
+    type Service = Observe<S, O>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Observe {
+            inner,
+            observer: self.observer.clone(),
+        }
+    }
+}
+
+/// The service made by [`ObserveLayer`].
+#[derive(Debug, Clone)]
+pub struct Observe<S, O> {
+    inner: S,
+    observer: O,
+}
+
+impl<S, O, B, R> Service<Request<B>> for Observe<S, O>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    O: Observer<B>,
+    R: Body,
+{
+    type Response = Response<ObservedBody<R, O::Exchange>>;
+    type Error = S::Error;
+    type Future = ObserveFuture<S::Future, O::Exchange>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let watch = Watch::new(self.observer.start(&request));
+        ObserveFuture {
+            inner: self.inner.call(request),
+            watch: Some(watch),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Observe`].
+    pub struct ObserveFuture<F, E: Exchange> {
+        #[pin]
+        inner: F,
+        watch: Option<Watch<E>>,
+    }
+}
+
+impl<F, E, R, Err> Future for ObserveFuture<F, E>
+where
+    F: Future<Output = Result<Response<R>, Err>>,
+    E: Exchange,
+    R: Body,
+{
+    type Output = Result<Response<ObservedBody<R, E>>, Err>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(this.inner.poll(cx));
+        let mut watch = this.watch.take().expect("polled after it was ready");
+        Poll::Ready(match result {
+            Ok(response) => {
+                watch.outcome.status = Some(response.status());
+                Ok(response.map(|body| {
+                    if body.is_end_stream() {
+                        watch.end(End::Complete);
+                    }
+                    ObservedBody { inner: body, watch }
+                }))
+            }
+            Err(error) => {
+                watch.end(End::Failed);
+                Err(error)
+            }
+        })
+    }
+}
+
+/// An exchange that ends when told to, or when dropped.
+struct Watch<E: Exchange> {
+    exchange: Option<E>,
+    outcome: Outcome,
+}
+
+impl<E: Exchange> Watch<E> {
+    fn new(exchange: E) -> Self {
+        Self {
+            exchange: Some(exchange),
+            outcome: Outcome {
+                status: None,
+                response_bytes: 0,
+                end: End::Dropped,
+            },
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        if let Some(exchange) = self.exchange.take() {
+            self.outcome.end = end;
+            exchange.end(&self.outcome);
+        }
+    }
+}
+
+impl<E: Exchange> Drop for Watch<E> {
+    fn drop(&mut self) {
+        self.end(End::Dropped);
+    }
+}
+
+pin_project! {
+    /// A response body under observation.
+    pub struct ObservedBody<B, E: Exchange> {
+        #[pin]
+        inner: B,
+        watch: Watch<E>,
+    }
+}
+
+impl<B: Body, E: Exchange> Body for ObservedBody<B, E> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    use bytes::Buf;
+                    this.watch.outcome.response_bytes += data.remaining() as u64;
+                }
+                // A reader that knows the length stops here and never asks for the end.
+                if this.inner.is_end_stream() {
+                    this.watch.end(End::Complete);
+                }
+            }
+            Some(Err(_)) => this.watch.end(End::Failed),
+            None => this.watch.end(End::Complete),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
