@@ -3,6 +3,7 @@
 pub mod balance;
 pub mod endpoint;
 pub mod error;
+pub mod hop_by_hop;
 pub mod observe;
 pub mod peer;
 pub mod reject;

@@ -130,6 +130,37 @@ impl Client {
     }
 }
 
+/// Removes the forwarded headers (`X-Forwarded-*`, `Forwarded`, `X-Real-Ip`) that a client has no say in.
+///
+/// A server does this to each request of a peer that is not trusted, before anything reads them. Names with
+/// `_` for `-` go too: CGI and its heirs cannot tell them apart.
+pub fn remove_forwarded(headers: &mut HeaderMap) {
+    let forged: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_forwarded(name.as_str().as_bytes()))
+        .cloned()
+        .collect();
+    for name in forged {
+        headers.remove(name);
+    }
+}
+
+fn is_forwarded(name: &[u8]) -> bool {
+    let same = |known: &[u8], name: &[u8]| {
+        known.len() == name.len()
+            && std::iter::zip(known, name).all(|(k, n)| k == n || (*k == b'-' && *n == b'_'))
+    };
+    match name.first() {
+        Some(b'x') => {
+            name.get(..12)
+                .is_some_and(|start| same(b"x-forwarded-", start))
+                || same(b"x-real-ip", name)
+        }
+        Some(b'f') => name == b"forwarded",
+        _ => false,
+    }
+}
+
 /// The right-most untrusted address of `X-Forwarded-For`; the left-most where all are trusted.
 /// Whatever stands left of an entry that is no address is not believed.
 fn forwarded_for(peer: &Peer, headers: &HeaderMap) -> IpAddr {
@@ -177,6 +208,26 @@ mod tests {
             headers.append(X_FORWARDED_FOR, line.parse().expect("a value"));
         }
         Client::of(Arc::new(peer), &headers).ip().to_string()
+    }
+
+    #[test]
+    fn forwarded_headers_of_a_client_are_removed() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "x-forwarded-for",
+            "x-forwarded-user",
+            "x_forwarded_for",
+            "x-real-ip",
+            "forwarded",
+        ] {
+            headers.insert(name, HeaderValue::from_static("forged"));
+        }
+        for name in ["x-forward", "x-request-id", "forward"] {
+            headers.insert(name, HeaderValue::from_static("kept"));
+        }
+        remove_forwarded(&mut headers);
+        assert_eq!(headers.len(), 3);
+        assert!(headers.values().all(|value| value == "kept"));
     }
 
     #[test]

@@ -1,7 +1,14 @@
 //! The shapes that flow through the house: one request, one response, one kind of service.
 
+pub mod drain;
+mod socket;
+
+pub use socket::Socket;
+
+use a3s_layers::peer::Peer;
 use axum::body::Body;
 use std::convert::Infallible;
+use std::sync::Arc;
 use tower::util::{BoxCloneSyncService, BoxCloneSyncServiceLayer};
 use tower::{BoxError, Layer, Service, layer::layer_fn};
 
@@ -19,6 +26,20 @@ pub type UpstreamService = BoxCloneSyncService<Request, Response, BoxError>;
 
 /// A middleware, ready to be put on any [`HttpService`].
 pub type HttpLayer = BoxCloneSyncServiceLayer<HttpService, Request, Response, Infallible>;
+
+/// A client's connection, as an entrypoint hands it on.
+#[derive(Debug)]
+pub struct Connection {
+    /// The bytes.
+    pub io: Socket,
+    /// The client's end.
+    pub peer: Arc<Peer>,
+    /// Tells it when to end, and the listener that it has.
+    pub ticket: drain::Ticket,
+}
+
+/// What an entrypoint does with a connection, to its end.
+pub type ConnectionService = BoxCloneSyncService<Connection, (), Infallible>;
 
 /// Turns any layer whose service takes our request and answers with some body into an [`HttpLayer`].
 pub fn erase<L, B>(layer: L) -> HttpLayer

@@ -1,0 +1,129 @@
+//! The bodies of a client's exchange: a request's, which may not stall, and a response's, whose end is told.
+
+use super::guard::Exchanges;
+use a3s_layers::error::{BoxError, Failure, UpstreamError};
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// How long a request's body may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyTimeouts {
+    /// Between two frames.
+    pub(super) idle: Duration,
+    /// For the whole of it.
+    pub(super) whole: Option<Duration>,
+}
+
+/// The body of a request, with a limit on how long it may be silent.
+pub(super) struct RequestBody {
+    incoming: Incoming,
+    idle: Duration,
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl RequestBody {
+    pub(super) fn new(incoming: Incoming, timeouts: BodyTimeouts) -> Self {
+        Self {
+            incoming,
+            idle: timeouts.idle,
+            deadline: timeouts.whole.map(|whole| Instant::now() + whole),
+            timer: None,
+        }
+    }
+
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| {
+            let silent = Instant::now() + self.idle;
+            let until = self
+                .deadline
+                .map_or(silent, |deadline| deadline.min(silent));
+            Box::pin(tokio::time::sleep_until(until))
+        });
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.timer = None;
+                Poll::Ready(frame.map(|frame| {
+                    frame.map_err(|error| UpstreamError::new(Failure::RequestBody, error).into())
+                }))
+            }
+            Poll::Pending => self
+                .poll_late(cx)
+                .map(|()| Some(Err(UpstreamError::from(Failure::RequestTimeout).into()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// An exchange that counts as running until this is dropped.
+pub(super) struct Running(Arc<Exchanges>);
+
+impl Running {
+    pub(super) fn begin(exchanges: &Arc<Exchanges>) -> Self {
+        exchanges.begin();
+        Self(Arc::clone(exchanges))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+pin_project! {
+    /// The body of a response, and the exchange with it.
+    pub(super) struct ResponseBody {
+        #[pin]
+        pub(super) inner: Body,
+        pub(super) running: Running,
+    }
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.project().inner.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,302 @@
+//! HTTP on one connection: hyper's parsers, our limits, and a service that answers.
+
+use super::body::{BodyTimeouts, RequestBody, ResponseBody, Running};
+use super::guard::{Exchanges, Guard, GuardLimits};
+use super::refusal::Refusal;
+use crate::stack::drain::{Phase, Ticket};
+use crate::stack::{Connection, Request, Response, Socket};
+use a3s_layers::hop_by_hop::disarm;
+use a3s_layers::peer::{Client, Peer, remove_forwarded};
+use axum::body::Body;
+use bytes::BytesMut;
+use http::header::CONNECTION;
+use http::{HeaderValue, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tower::Service;
+use tower::util::{Oneshot, ServiceExt};
+
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// HTTP/2 flow control towards clients: a stream may have this much on its way, a connection four times.
+const H2_STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The parser's buffer is larger than any head that the guard lets through.
+const MIN_BUFFER: usize = 64 * 1024;
+
+/// The number of header fields for which the parser needs no memory of its own.
+const PARSER_HEADERS: usize = 100;
+
+/// The limits of one entrypoint's HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// For a head, from its first byte to its last; 408 after that.
+    pub header_timeout: Duration,
+    /// For a connection on which nothing moves, and for a body that stalls.
+    pub idle_timeout: Duration,
+    /// For a request's body, from its head to its end; 408 after that.
+    pub request_timeout: Option<Duration>,
+    /// Header fields; 431 past it.
+    pub max_headers: usize,
+    /// Bytes of request line and header; 414 or 431 past it.
+    pub max_header_bytes: usize,
+    /// Streams at a time on one HTTP/2 connection.
+    pub h2_max_streams: u32,
+    /// Whether HTTP/2 in the clear is spoken.
+    pub h2c: bool,
+}
+
+/// Serves HTTP/1.1 and HTTP/2 (prior knowledge) on each connection that it is called with.
+#[derive(Debug, Clone)]
+pub struct HttpServer<S> {
+    service: S,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    limits: HttpLimits,
+    h1: http1::Builder,
+    h2: http2::Builder<TokioExecutor>,
+}
+
+impl<S> HttpServer<S> {
+    /// Serves `service` within `limits`.
+    pub fn new(limits: HttpLimits, service: S) -> Self {
+        let mut h1 = http1::Builder::new();
+        // The guard has its own, which knows idle from slow and can answer.
+        h1.header_read_timeout(None)
+            .max_buf_size((2 * limits.max_header_bytes).max(MIN_BUFFER));
+        if limits.max_headers != PARSER_HEADERS {
+            h1.max_headers(limits.max_headers);
+        }
+        let mut h2 = http2::Builder::new(TokioExecutor::new());
+        h2.timer(TokioTimer::new())
+            .adaptive_window(false)
+            .initial_stream_window_size(H2_STREAM_WINDOW)
+            .initial_connection_window_size(4 * H2_STREAM_WINDOW)
+            .max_concurrent_streams(limits.h2_max_streams)
+            .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
+        Self {
+            service,
+            shared: Arc::new(Shared { limits, h1, h2 }),
+        }
+    }
+}
+
+impl<S> Service<Connection> for HttpServer<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = ();
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<(), Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, connection: Connection) -> Self::Future {
+        let Self { service, shared } = self.clone();
+        Box::pin(async move {
+            serve(connection, service, &shared).await;
+            Ok(())
+        })
+    }
+}
+
+async fn serve<S>(connection: Connection, service: S, shared: &Shared)
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let Connection {
+        mut io,
+        peer,
+        mut ticket,
+    } = connection;
+    let limits = &shared.limits;
+    let first = tokio::time::timeout(limits.header_timeout, first_bytes(&mut io));
+    let Ok(Some(ahead)) = first.await else {
+        return;
+    };
+    let is_h2 = ahead.starts_with(H2_PREFACE);
+    if is_h2 && !limits.h2c {
+        return Refusal::Malformed("HTTP/2 is not spoken here")
+            .write_to(io)
+            .await;
+    }
+    let exchanges = Arc::new(Exchanges::default());
+    let closing = Arc::new(AtomicBool::new(false));
+    let guard = Guard::new(
+        io,
+        ahead,
+        !is_h2,
+        GuardLimits {
+            header_timeout: limits.header_timeout,
+            idle_timeout: limits.idle_timeout,
+            max_header_bytes: limits.max_header_bytes,
+        },
+        Arc::clone(&exchanges),
+    );
+    let service = Exchange {
+        service,
+        peer,
+        exchanges,
+        closing: Arc::clone(&closing),
+        timeouts: BodyTimeouts {
+            idle: limits.idle_timeout,
+            whole: limits.request_timeout,
+        },
+    };
+    let io = TokioIo::new(guard);
+    if is_h2 {
+        let connection = pin!(shared.h2.serve_connection(io, service));
+        let ended = drive(connection, &mut ticket, Phase::Closing, &closing, |h2| {
+            h2.graceful_shutdown();
+        });
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "an HTTP/2 connection ended");
+        }
+        return;
+    }
+    let mut connection = shared.h1.serve_connection(io, service);
+    let ended = drive(
+        Pin::new(&mut connection),
+        &mut ticket,
+        Phase::ClosingIdle,
+        &closing,
+        |h1| h1.graceful_shutdown(),
+    );
+    if let Err(error) = ended.await {
+        tracing::debug!(%error, "an HTTP/1.1 connection ended");
+        let guard = connection.into_parts().io.into_inner();
+        if let Some(refusal) = guard.refusal() {
+            refusal.write_to(guard.into_io()).await;
+        }
+    }
+}
+
+/// Reads until the protocol is known. `None`: the client went away, or never said a word.
+async fn first_bytes(io: &mut Socket) -> Option<BytesMut> {
+    // An ordinary head fits, and is then read in one piece.
+    let mut ahead = BytesMut::with_capacity(1024);
+    loop {
+        match io.read_buf(&mut ahead).await {
+            Ok(read) if read > 0 => {}
+            _ => return None,
+        }
+        let common = ahead.len().min(H2_PREFACE.len());
+        if common == H2_PREFACE.len() || ahead[..common] != H2_PREFACE[..common] {
+            return Some(ahead);
+        }
+    }
+}
+
+/// Polls a connection to its end, and tells it once to shut down when the drain has come to `last_call`.
+async fn drive<C: Future>(
+    mut connection: Pin<&mut C>,
+    ticket: &mut Ticket,
+    last_call: Phase,
+    closing: &AtomicBool,
+    shut_down: impl Fn(Pin<&mut C>),
+) -> C::Output {
+    let mut is_told = false;
+    std::future::poll_fn(|cx| {
+        let phase = ticket.poll_phase(cx);
+        if phase > Phase::Open && !is_told {
+            closing.store(true, Ordering::Relaxed);
+            if phase >= last_call {
+                is_told = true;
+                shut_down(connection.as_mut());
+            }
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// The service of one connection: makes of what the parser read a request as our stacks know it.
+struct Exchange<S> {
+    service: S,
+    peer: Arc<Peer>,
+    exchanges: Arc<Exchanges>,
+    closing: Arc<AtomicBool>,
+    timeouts: BodyTimeouts,
+}
+
+impl<S> hyper::service::Service<http::Request<Incoming>> for Exchange<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone,
+{
+    type Response = http::Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = ExchangeFuture<S>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        let running = Running::begin(&self.exchanges);
+        let version = request.version();
+        let mut request = request.map(|incoming| {
+            if incoming.is_end_stream() {
+                Body::empty()
+            } else {
+                Body::new(RequestBody::new(incoming, self.timeouts))
+            }
+        });
+        disarm(request.headers_mut());
+        if !self.peer.is_trusted() {
+            remove_forwarded(request.headers_mut());
+        }
+        let client = Client::of(Arc::clone(&self.peer), request.headers());
+        request.extensions_mut().insert(client);
+        ExchangeFuture {
+            inner: self.service.clone().oneshot(request),
+            running: Some(running),
+            // HTTP/2 says it with GOAWAY, and has no `Connection`.
+            closing: (version < Version::HTTP_2).then(|| Arc::clone(&self.closing)),
+        }
+    }
+}
+
+pin_project! {
+    struct ExchangeFuture<S: Service<Request>> {
+        #[pin]
+        inner: Oneshot<S, Request>,
+        running: Option<Running>,
+        closing: Option<Arc<AtomicBool>>,
+    }
+}
+
+impl<S> Future for ExchangeFuture<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Output = Result<http::Response<ResponseBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(cx))?;
+        let is_closing = this
+            .closing
+            .as_ref()
+            .is_some_and(|closing| closing.load(Ordering::Relaxed));
+        if is_closing {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        let running = this.running.take().expect("polled after it was ready");
+        Poll::Ready(Ok(response.map(|inner| ResponseBody { inner, running })))
+    }
+}

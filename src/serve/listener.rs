@@ -1,0 +1,220 @@
+//! A listening socket, and the loop that accepts from it.
+
+use super::worker::Workers;
+use crate::stack::drain::{Drain, Ticket};
+use crate::stack::{Connection, ConnectionService, Socket};
+use a3s_layers::peer::{Peer, TrustedProxies};
+use arc_swap::ArcSwap;
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use socket2::{Domain, SockAddr, Type};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Notify;
+use tower::ServiceExt;
+
+/// Connections that the kernel keeps for us while we are busy.
+const BACKLOG: i32 = 4096;
+
+/// The pause after an accept that failed for want of descriptors or memory.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// A TCP address; `[::]` takes IPv4 as well.
+    Tcp(SocketAddr),
+    /// A Unix socket's path.
+    Unix(PathBuf),
+}
+
+/// A bound socket: from here on the kernel takes connections.
+#[derive(Debug)]
+pub struct Listener {
+    fd: OwnedFd,
+    local: Bind,
+}
+
+impl Listener {
+    /// Binds and listens.
+    ///
+    /// TCP sockets have `SO_REUSEPORT`, so that a new process can take over from an old one without a gap.
+    /// A Unix socket that nobody listens on any more is replaced; one in use is an error.
+    pub fn bind(bind: &Bind) -> io::Result<Self> {
+        match bind {
+            Bind::Tcp(address) => Self::bind_tcp(*address),
+            Bind::Unix(path) => {
+                if std::os::unix::net::UnixStream::connect(path)
+                    .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+                {
+                    std::fs::remove_file(path)?;
+                }
+                let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+                socket.bind(&SockAddr::unix(path)?)?;
+                Self::listen(socket, bind.clone())
+            }
+        }
+    }
+
+    fn bind_tcp(address: SocketAddr) -> io::Result<Self> {
+        let socket = match socket2::Socket::new(Domain::for_address(address), Type::STREAM, None) {
+            // A machine without IPv6: "all addresses" are those of IPv4.
+            Err(error)
+                if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
+                    && address.is_ipv6()
+                    && address.ip().is_unspecified() =>
+            {
+                return Self::bind_tcp((Ipv4Addr::UNSPECIFIED, address.port()).into());
+            }
+            socket => socket?,
+        };
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        if address.is_ipv6() && address.ip().is_unspecified() {
+            socket.set_only_v6(false)?;
+        }
+        socket.bind(&address.into())?;
+        let local = socket.local_addr()?.as_socket().unwrap_or(address);
+        Self::listen(socket, Bind::Tcp(local))
+    }
+
+    fn listen(socket: socket2::Socket, local: Bind) -> io::Result<Self> {
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            fd: socket.into(),
+            local,
+        })
+    }
+
+    /// Where it listens, with the port that the kernel chose.
+    pub fn local(&self) -> &Bind {
+        &self.local
+    }
+}
+
+/// What is done with the connections of a listener. It can be swapped while the listener runs; connections
+/// that are open keep what they began with.
+#[derive(Debug, Clone)]
+pub struct Handling {
+    /// Serves a connection.
+    pub service: ConnectionService,
+    /// Past so many connections accepting pauses, and clients wait in the kernel's queue.
+    pub max_connections: Option<usize>,
+    /// Whose forwarded headers are believed.
+    pub trusted_proxies: TrustedProxies,
+}
+
+/// Accepts until told to stop, and hands connections to the workers. What the kernel has already taken
+/// when the word comes is served too.
+pub async fn accept(
+    listener: Listener,
+    handling: Arc<ArcSwap<Handling>>,
+    workers: Arc<Workers>,
+    drain: Arc<Drain>,
+    stop: Arc<Notify>,
+) {
+    let Listener { fd, local } = listener;
+    let fd = match AsyncFd::register(fd) {
+        Ok(fd) => fd,
+        Err(error) => {
+            tracing::error!(%error, ?local, "the listener cannot be watched");
+            return;
+        }
+    };
+    let accepting = async {
+        loop {
+            if let Some(limit) = handling.load().max_connections {
+                drain.wait_below(limit).await;
+            }
+            let mut ready = match fd.readable().await {
+                Ok(ready) => ready,
+                Err(error) => {
+                    tracing::error!(%error, ?local, "the listener failed");
+                    return;
+                }
+            };
+            match accept_one(fd.get_ref()) {
+                Ok((fd, peer)) => start(fd, peer, &local, &handling, &workers, drain.enter()),
+                Err(error) => match error {
+                    Errno::AGAIN => ready.clear_ready(),
+                    // The client went away between the kernel's accept and ours.
+                    Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM => {}
+                    error => {
+                        tracing::warn!(%error, ?local, open = drain.open(), "cannot accept: backing off");
+                        tokio::time::sleep(BACK_OFF).await;
+                    }
+                },
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.notified() => {}
+        () = accepting => {}
+    }
+    while let Ok((fd, peer)) = accept_one(fd.get_ref()) {
+        start(fd, peer, &local, &handling, &workers, drain.enter());
+    }
+    drop(fd);
+    if let Bind::Unix(path) = &local {
+        // Another may have taken the path over; a failure to remove it is found by the next bind.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn accept_one(fd: &OwnedFd) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (stream, peer) = rustix::net::acceptfrom_with(fd, flags)?;
+    Ok((stream, peer.and_then(|peer| peer.try_into().ok())))
+}
+
+fn start(
+    fd: OwnedFd,
+    peer: Option<SocketAddr>,
+    local: &Bind,
+    handling: &ArcSwap<Handling>,
+    workers: &Workers,
+    ticket: Ticket,
+) {
+    let handling = handling.load_full();
+    // A client on a Unix socket is on this machine.
+    let peer = peer.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
+    let (local_port, is_unix) = match local {
+        Bind::Tcp(address) => (address.port(), false),
+        Bind::Unix(_) => (80, true),
+    };
+    workers.spawn_connection(async move {
+        let io = match open(fd, is_unix) {
+            Ok(io) => io,
+            Err(error) => {
+                tracing::debug!(%error, "a connection ended before it was served");
+                return;
+            }
+        };
+        let peer = Arc::new(Peer::new(
+            peer,
+            local_port,
+            false,
+            &handling.trusted_proxies,
+        ));
+        let service = handling.service.clone();
+        drop(handling);
+        // Its error type has no value.
+        let _ = service.oneshot(Connection { io, peer, ticket }).await;
+    });
+}
+
+fn open(fd: OwnedFd, is_unix: bool) -> io::Result<Socket> {
+    if is_unix {
+        return Ok(Socket::Unix(UnixStream::from_std(fd.into())?));
+    }
+    let stream = TcpStream::from_std(fd.into())?;
+    stream.set_nodelay(true)?;
+    Ok(Socket::Tcp(stream))
+}

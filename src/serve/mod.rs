@@ -1,0 +1,8 @@
+//! Serving clients: listeners, workers, and the HTTP server on each connection.
+
+mod body;
+mod guard;
+pub mod http_server;
+pub mod listener;
+mod refusal;
+pub mod worker;

@@ -1,0 +1,180 @@
+//! The bodies that go to a server and come from it.
+
+use super::connect::Origin;
+use super::pool;
+use crate::stack::Request;
+use a3s_layers::error::{BoxError, Failure, UpstreamError};
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// How long a connection may take to become free after its response has ended, as when the server
+/// answered before it had read the whole request.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Tells whether a request's body is still on its way.
+pub(super) struct Upload(Arc<AtomicBool>);
+
+impl Upload {
+    /// Watches the body of `request`, if it has one.
+    pub(super) fn watch(request: Request) -> (Request, Option<Self>) {
+        if request.body().is_end_stream() {
+            return (request, None);
+        }
+        let over = Arc::new(AtomicBool::new(false));
+        let upload = Self(Arc::clone(&over));
+        let request = request.map(|inner| Body::new(UploadBody { inner, over }));
+        (request, Some(upload))
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+struct UploadBody {
+    inner: Body,
+    over: Arc<AtomicBool>,
+}
+
+impl http_body::Body for UploadBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for UploadBody {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The body of a response: it gives its connection back at the end, and fails when it stalls.
+pub struct ResponseBody {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    idle_timeout: Duration,
+    idle: Option<Pin<Box<Sleep>>>,
+    moved: bool,
+}
+
+/// An HTTP/1.1 connection on loan from the pool.
+pub(super) struct Lease {
+    pub(super) origin: Arc<Origin>,
+    pub(super) sender: SendRequest<Body>,
+}
+
+impl ResponseBody {
+    pub(super) fn new(incoming: Incoming, lease: Option<Lease>, idle_timeout: Duration) -> Self {
+        let mut body = Self {
+            incoming,
+            lease,
+            idle_timeout,
+            idle: None,
+            moved: false,
+        };
+        if body.incoming.is_end_stream() {
+            body.give_back();
+        }
+        body
+    }
+
+    fn give_back(&mut self) {
+        let Some(Lease { origin, mut sender }) = self.lease.take() else {
+            return;
+        };
+        if sender.is_ready() {
+            pool::check_in(&origin, sender);
+        } else if !sender.is_closed() {
+            tokio::spawn(async move {
+                let settled = tokio::time::timeout(SETTLE_TIMEOUT, sender.ready()).await;
+                if let Ok(Ok(())) = settled {
+                    pool::check_in(&origin, sender);
+                }
+            });
+        }
+    }
+
+    /// Whether nothing has come for the idle timeout. The timer is set when a read first has to wait, and
+    /// looks at what has come since only when it fires: a stream is cut after one to two timeouts, and a
+    /// frame costs no clock.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timeout = self.idle_timeout;
+        let sleep = self.idle.get_or_insert_with(|| {
+            self.moved = false;
+            Box::pin(tokio::time::sleep(timeout))
+        });
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if !std::mem::take(&mut self.moved) {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(Instant::now() + timeout);
+        }
+    }
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.moved = true;
+                if this.incoming.is_end_stream() {
+                    this.give_back();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.lease = None;
+                Poll::Ready(Some(Err(UpstreamError::new(Failure::Reset, error).into())))
+            }
+            Poll::Ready(None) => {
+                this.give_back();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                ready!(this.poll_stalled(cx));
+                this.lease = None;
+                let error = UpstreamError::from(Failure::ResponseTimeout);
+                Poll::Ready(Some(Err(error.into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

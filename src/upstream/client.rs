@@ -1,0 +1,251 @@
+//! A client of one server: a Tower service over the pool of this thread.
+//!
+//! The pool is our own because hyper-util's shares connections between threads, behind a lock and a
+//! spawned task for each request.
+
+use super::body::{Lease, ResponseBody, Upload};
+use super::connect::Origin;
+use super::pool::{self, Sender};
+use crate::stack::Request;
+use a3s_layers::error::{BoxError, Failure, UpstreamError};
+use axum::body::Body;
+use http::header::HOST;
+use http::{HeaderValue, Method, Response, Uri, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tower::Service;
+
+/// HTTP/2 flow control, set for throughput: a stream may have this much on its way, a connection four times.
+const H2_STREAM_WINDOW: u32 = 1 << 20;
+
+/// Sends requests to one server. Always ready.
+#[derive(Debug, Clone)]
+pub struct Client {
+    origin: Arc<Origin>,
+    timeouts: Timeouts,
+}
+
+/// How long a server may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the request to the head of its response, connecting included.
+    pub response: Duration,
+    /// Between two frames of a response body.
+    pub idle: Duration,
+}
+
+impl Client {
+    /// A client of `origin`.
+    pub fn new(origin: Arc<Origin>, timeouts: Timeouts) -> Self {
+        Self { origin, timeouts }
+    }
+}
+
+impl Service<Request> for Client {
+    type Response = Response<ResponseBody>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let Self { origin, timeouts } = self.clone();
+        Box::pin(async move {
+            let (request, upload) = Upload::watch(request);
+            let send = pin!(send(&origin, request));
+            let (head, lease) = within(timeouts.response, upload, send).await?;
+            Ok(head.map(|incoming| ResponseBody::new(incoming, lease, timeouts.idle)))
+        })
+    }
+}
+
+/// Waits for `send` as long as the request's body moves, and then for `timeout`.
+async fn within<T>(
+    timeout: Duration,
+    mut upload: Option<Upload>,
+    mut send: Pin<&mut impl Future<Output = Result<T, UpstreamError>>>,
+) -> Result<T, UpstreamError> {
+    loop {
+        match tokio::time::timeout(timeout, send.as_mut()).await {
+            Ok(result) => return result,
+            // Whoever sends a body is watched by its own timeout, and the server's begins at its end.
+            Err(_) => match &upload {
+                Some(running) if !running.is_over() => {}
+                Some(_) => upload = None,
+                None => return Err(Failure::ResponseTimeout.into()),
+            },
+        }
+    }
+}
+
+type Answer = (Response<Incoming>, Option<Lease>);
+
+/// Sends on a pooled connection, or on a new one. A pooled connection may turn out to have been closed by
+/// the server: then the next is tried, if the request was not sent or may be sent again.
+async fn send(origin: &Arc<Origin>, mut request: Request) -> Result<Answer, UpstreamError> {
+    while let Some(sender) = pool::check_out(origin) {
+        let copy = repeatable(&request);
+        match send_on(origin, sender, request).await {
+            Ok(answer) => return Ok(answer),
+            Err(Unsent {
+                request: Some(unsent),
+                ..
+            }) => request = unsent,
+            Err(Unsent { error, .. }) => match copy {
+                Some(copy) if was_closed(&error) => request = copy,
+                _ => return Err(classify(error)),
+            },
+        }
+    }
+    let sender = open(origin).await?;
+    send_on(origin, sender, request)
+        .await
+        .map_err(|unsent| classify(unsent.error))
+}
+
+/// A copy of a request that may be sent twice: its method is idempotent (RFC 9110, 9.2.2) and it has no body.
+fn repeatable(request: &Request) -> Option<Request> {
+    if !request.method().is_idempotent() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(Body::empty());
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    Some(copy)
+}
+
+/// Whether the server closed the connection without a word: as it may do with an idle one at any time.
+fn was_closed(error: &hyper::Error) -> bool {
+    use std::error::Error;
+    error.is_incomplete_message()
+        || error.is_closed()
+        || error.is_canceled()
+        || error
+            .source()
+            .and_then(|source| source.downcast_ref::<std::io::Error>())
+            .is_some_and(|error| {
+                matches!(
+                    error.kind(),
+                    std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe
+                )
+            })
+}
+
+fn classify(error: hyper::Error) -> UpstreamError {
+    if error.is_user() {
+        let failure = match Failure::of(&error) {
+            Failure::RequestTimeout => Failure::RequestTimeout,
+            _ => Failure::RequestBody,
+        };
+        return UpstreamError::new(failure, error);
+    }
+    UpstreamError::new(Failure::Reset, error)
+}
+
+/// A request that got no answer; the request itself where none of it was sent.
+struct Unsent {
+    error: hyper::Error,
+    request: Option<Request>,
+}
+
+async fn send_on(
+    origin: &Arc<Origin>,
+    sender: Sender,
+    mut request: Request,
+) -> Result<Answer, Unsent> {
+    let unsent = |mut error: hyper::client::conn::TrySendError<Request>| Unsent {
+        request: error.take_message(),
+        error: error.into_error(),
+    };
+    match sender {
+        Sender::H1(mut sender) => {
+            *request.version_mut() = Version::HTTP_11;
+            let response = sender.try_send_request(request).await.map_err(unsent)?;
+            let origin = Arc::clone(origin);
+            Ok((response, Some(Lease { origin, sender })))
+        }
+        Sender::H2(mut sender) => {
+            to_h2(origin, &mut request);
+            let response = sender.try_send_request(request).await.map_err(unsent)?;
+            Ok((response, None))
+        }
+    }
+}
+
+/// HTTP/2 has `:scheme` and `:authority` where HTTP/1.1 has `Host`.
+fn to_h2(origin: &Origin, request: &mut Request) {
+    let authority = match request.headers_mut().remove(HOST) {
+        Some(host) => http::uri::Authority::try_from(host.as_bytes()).ok(),
+        None => request.uri().authority().cloned(),
+    };
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(origin.uri_scheme());
+    parts.authority = Some(authority.unwrap_or_else(|| origin.authority().clone()));
+    parts.path_and_query = Some(match request.uri().path_and_query() {
+        // `OPTIONS *` has no path of its own.
+        Some(path) if request.method() != Method::OPTIONS || path.as_str() != "*" => path.clone(),
+        _ => http::uri::PathAndQuery::from_static("/"),
+    });
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    *request.version_mut() = Version::HTTP_2;
+}
+
+/// Opens a connection and has this thread's runtime drive it.
+async fn open(origin: &Arc<Origin>) -> Result<Sender, UpstreamError> {
+    // One for all where it will be shared; each for itself where it will not, or where nobody knows yet.
+    let lock = origin.speaks_h2().then(|| pool::opening(origin));
+    let _opening = match &lock {
+        Some(lock) => Some(lock.lock().await),
+        None => None,
+    };
+    if lock.is_some()
+        && let Some(sender) = pool::check_out(origin)
+    {
+        return Ok(sender);
+    }
+    let broken = |error| UpstreamError::new(Failure::Connect, error);
+    let (io, speaks_h2) = origin.connect().await?;
+    if speaks_h2 {
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .adaptive_window(false)
+            .initial_stream_window_size(H2_STREAM_WINDOW)
+            .initial_connection_window_size(4 * H2_STREAM_WINDOW)
+            .handshake(io)
+            .await
+            .map_err(broken)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "an upstream HTTP/2 connection ended");
+            }
+        });
+        pool::share(origin, sender.clone());
+        Ok(Sender::H2(sender))
+    } else {
+        let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(broken)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "an upstream HTTP/1.1 connection ended");
+            }
+        });
+        Ok(Sender::H1(sender))
+    }
+}
+
+/// The value of `Host` for a server.
+pub fn host_header(origin: &Origin) -> HeaderValue {
+    HeaderValue::from_str(origin.authority().as_str())
+        .expect("an authority is printable ASCII, as a header value may be")
+}

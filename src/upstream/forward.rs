@@ -1,0 +1,136 @@
+//! What the server sees of a request, and the client of its response: no hop-by-hop field (RFC 9110, 7.6.1),
+//! forwarded headers that can be believed, and framing made anew.
+
+use crate::stack::Request;
+use a3s_layers::hop_by_hop::{strip_request, strip_response};
+use a3s_layers::peer::{Client, X_FORWARDED_FOR};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, Version};
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tower::{Layer, Service};
+
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Makes of a client's request what its server may see, and of the response what the client may.
+#[derive(Debug, Clone)]
+pub struct ForwardLayer {
+    host: Option<HeaderValue>,
+}
+
+impl ForwardLayer {
+    /// Sets `Host` to `host`; without it the client's is kept.
+    pub fn new(host: Option<HeaderValue>) -> Self {
+        Self { host }
+    }
+}
+
+impl<S> Layer<S> for ForwardLayer {
+    type Service = Forward<S>;
+
+    fn layer(&self, inner: S) -> Forward<S> {
+        Forward {
+            inner,
+            host: self.host.clone(),
+        }
+    }
+}
+
+/// The service made by [`ForwardLayer`].
+#[derive(Debug, Clone)]
+pub struct Forward<S> {
+    inner: S,
+    host: Option<HeaderValue>,
+}
+
+impl<S: Service<Request, Response = Response<B>>, B> Service<Request> for Forward<S> {
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = ForwardFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let client = request.extensions_mut().remove::<Client>();
+        let headers = request.headers_mut();
+        strip_request(headers);
+        if let Some(client) = client {
+            set_forwarded(headers, &client);
+        }
+        if let Some(host) = &self.host {
+            headers.insert(HOST, host.clone());
+        }
+        ForwardFuture {
+            inner: self.inner.call(request),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Forward`].
+    pub struct ForwardFuture<F> {
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ForwardFuture<F> {
+    type Output = Result<Response<B>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut response = ready!(self.project().inner.poll(cx))?;
+        strip_response(response.headers_mut());
+        // The server's version is a matter of its connection (RFC 9110, 2.5).
+        *response.version_mut() = Version::HTTP_11;
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// Says who asked, and for what. What a client wrote of itself was removed when its request came in; a
+/// trusted proxy's words are kept and added to.
+fn set_forwarded(headers: &mut HeaderMap, client: &Client) {
+    let peer = client.peer();
+    let proto = HeaderValue::from_static(if peer.is_tls() { "https" } else { "http" });
+    let host = headers.get(HOST).cloned();
+    if peer.is_trusted() {
+        append_forwarded_for(headers, peer.ip_text());
+        headers.entry(X_FORWARDED_PROTO).or_insert(proto);
+        headers
+            .entry(X_FORWARDED_PORT)
+            .or_insert_with(|| peer.local_port_text().clone());
+        if let Some(host) = host {
+            headers.entry(X_FORWARDED_HOST).or_insert(host);
+        }
+        if let Ok(ip) = HeaderValue::from_str(&client.ip().to_string()) {
+            headers.insert(X_REAL_IP, ip);
+        }
+        return;
+    }
+    headers.insert(X_FORWARDED_FOR, peer.ip_text().clone());
+    headers.insert(X_FORWARDED_PROTO, proto);
+    headers.insert(X_FORWARDED_PORT, peer.local_port_text().clone());
+    headers.insert(X_REAL_IP, peer.ip_text().clone());
+    if let Some(host) = host {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+}
+
+/// One field line with the peer at its end.
+fn append_forwarded_for(headers: &mut HeaderMap, peer: &HeaderValue) {
+    let mut list = Vec::new();
+    for line in headers.get_all(X_FORWARDED_FOR) {
+        list.extend_from_slice(line.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(peer.as_bytes());
+    if let Ok(list) = HeaderValue::from_maybe_shared(bytes::Bytes::from(list)) {
+        headers.insert(X_FORWARDED_FOR, list);
+    }
+}

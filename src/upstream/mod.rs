@@ -1,0 +1,12 @@
+//! The way to the servers: connections, the pool they are kept in, and what a request looks like there.
+
+mod body;
+pub mod client;
+mod connect;
+pub mod forward;
+mod pool;
+pub mod tls;
+
+pub use body::ResponseBody;
+pub use connect::{Origin, Scheme};
+pub use pool::sweep_idle_connections;

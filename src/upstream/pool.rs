@@ -1,0 +1,154 @@
+//! Idle connections to the servers, kept by each thread for itself: no lock, no hand-over.
+//!
+//! A worker's requests use connections that this worker opened, last in first out, so that few stay warm
+//! and the rest age. Which server a connection leads to is told by the id of its [`Origin`]; a server that
+//! left the configuration takes its idle connections along at the next sweep.
+
+use super::connect::Origin;
+use axum::body::Body;
+use hyper::client::conn::{http1, http2};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// Idle HTTP/1.1 connections that one worker keeps for one server.
+const MAX_IDLE: usize = 256;
+
+/// An idle connection is closed after this many sweeps without use: most servers wait 60 s or longer.
+const IDLE_SWEEPS: u32 = 50;
+
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static POOLS: RefCell<HashMap<u64, Pool, BuildHasherDefault<IdHasher>>> = RefCell::default();
+    static SWEEPS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The connections of one thread to one server.
+struct Pool {
+    origin: Weak<Origin>,
+    idle: Vec<Idle>,
+    shared: Option<http2::SendRequest<Body>>,
+    /// Held by whoever opens the one HTTP/2 connection, so that a burst opens one and not many.
+    opening: Arc<tokio::sync::Mutex<()>>,
+}
+
+struct Idle {
+    sender: http1::SendRequest<Body>,
+    since: u32,
+}
+
+/// A connection that can take a request.
+pub(super) enum Sender {
+    H1(http1::SendRequest<Body>),
+    H2(http2::SendRequest<Body>),
+}
+
+/// A connection of this thread to `origin`, if one is open and free.
+pub(super) fn check_out(origin: &Arc<Origin>) -> Option<Sender> {
+    with_pool(origin, |pool| {
+        if let Some(sender) = &pool.shared {
+            if !sender.is_closed() {
+                return Some(Sender::H2(sender.clone()));
+            }
+            pool.shared = None;
+        }
+        while let Some(Idle { sender, .. }) = pool.idle.pop() {
+            if sender.is_ready() {
+                return Some(Sender::H1(sender));
+            }
+        }
+        None
+    })
+}
+
+/// Keeps a connection that is ready for its next request.
+pub(super) fn check_in(origin: &Arc<Origin>, sender: http1::SendRequest<Body>) {
+    if sender.is_closed() {
+        return;
+    }
+    with_pool(origin, |pool| {
+        if pool.idle.len() < MAX_IDLE {
+            let since = SWEEPS.get();
+            pool.idle.push(Idle { sender, since });
+        }
+    });
+}
+
+/// Shares an HTTP/2 connection with every request of this thread.
+pub(super) fn share(origin: &Arc<Origin>, sender: http2::SendRequest<Body>) {
+    with_pool(origin, |pool| pool.shared = Some(sender));
+}
+
+/// The lock under which this thread opens an HTTP/2 connection to `origin`.
+pub(super) fn opening(origin: &Arc<Origin>) -> Arc<tokio::sync::Mutex<()>> {
+    with_pool(origin, |pool| Arc::clone(&pool.opening))
+}
+
+fn with_pool<T>(origin: &Arc<Origin>, f: impl FnOnce(&mut Pool) -> T) -> T {
+    POOLS.with_borrow_mut(|pools| {
+        f(pools.entry(origin.id()).or_insert_with(|| Pool {
+            origin: Arc::downgrade(origin),
+            idle: Vec::new(),
+            shared: None,
+            opening: Arc::default(),
+        }))
+    })
+}
+
+/// Closes this thread's idle connections as they age, and those to servers that are gone. It runs for as
+/// long as the thread's runtime.
+pub async fn sweep_idle_connections() {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        sweep();
+    }
+}
+
+fn sweep() {
+    let now = SWEEPS.get().wrapping_add(1);
+    SWEEPS.set(now);
+    // What is closed here is dropped after the borrow has ended: nothing that a drop wakes finds it taken.
+    let mut closed = Vec::new();
+    POOLS.with_borrow_mut(|pools| {
+        pools.retain(|_, pool| {
+            if pool.origin.strong_count() == 0 {
+                closed.append(&mut pool.idle);
+                return false;
+            }
+            // Last in, first out: the oldest stand first.
+            let aged = pool
+                .idle
+                .iter()
+                .take_while(|idle| now.wrapping_sub(idle.since) > IDLE_SWEEPS)
+                .count();
+            closed.extend(pool.idle.drain(..aged));
+            true
+        });
+    });
+}
+
+/// Ids count up: spreading their bits is hash enough.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4).
+        self.0 = (self.0 ^ id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
