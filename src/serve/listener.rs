@@ -121,7 +121,11 @@ pub async fn accept(
     stop: Arc<Notify>,
 ) {
     let Listener { fd, local } = listener;
-    let fd = match AsyncFd::register(fd) {
+    #[expect(
+        deprecated,
+        reason = "sound for an `OwnedFd`, which nobody else can close; what replaces it is unsafe"
+    )]
+    let fd = match AsyncFd::new(fd) {
         Ok(fd) => fd,
         Err(error) => {
             tracing::error!(%error, ?local, "the listener cannot be watched");
