@@ -1,0 +1,4 @@
+//! Finds the stack that serves a request.
+
+pub mod path;
+pub mod request;
