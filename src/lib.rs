@@ -1,4 +1,5 @@
 //! A3S Gateway: an API gateway and reverse proxy, Tower all the way.
 
+pub mod config;
 pub mod rule;
 pub mod stack;
