@@ -1,0 +1,100 @@
+//! `entrypoints "name" { }`: where the gateway listens.
+
+use super::values::{Address, duration, net, size};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntrypointConfig {
+    /// Where to listen: `host:port`, `[::]:443`, `:8080`, `unix:/path`.
+    pub address: Address,
+    /// What is spoken on it.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// The most connections at a time; none is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u64>,
+    /// The peers whose forwarded headers are believed.
+    #[serde(default, deserialize_with = "net::list")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Limits and timeouts of HTTP.
+    #[serde(default)]
+    pub http: HttpConfig,
+}
+
+impl EntrypointConfig {
+    /// An HTTP entrypoint on `address`, everything else as it is by default.
+    pub fn new(address: impl Into<Address>) -> EntrypointConfig {
+        EntrypointConfig {
+            address: address.into(),
+            protocol: Protocol::default(),
+            max_connections: None,
+            trusted_proxies: Vec::new(),
+            http: HttpConfig::default(),
+        }
+    }
+}
+
+/// What an entrypoint speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1 and HTTP/2.
+    #[default]
+    Http,
+}
+
+/// Limits and timeouts of HTTP on an entrypoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// How long the head of a request may take; past it 408.
+    #[serde(with = "duration")]
+    pub header_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
+    /// How long a whole exchange may take; none is no limit.
+    #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
+    pub request_timeout: Option<Duration>,
+    /// The most header fields of a request; past it 431.
+    pub max_headers: usize,
+    /// The most bytes of a request's head; past it 431.
+    #[serde(with = "size")]
+    pub max_header_bytes: usize,
+    /// The most streams at a time on an HTTP/2 connection.
+    pub h2_max_streams: u32,
+    /// Whether HTTP/2 is spoken without TLS to a client that begins with it.
+    pub h2c: bool,
+    /// What becomes of `%2F` in a path.
+    pub encoded_slash: EncodedSlash,
+}
+
+impl Default for HttpConfig {
+    fn default() -> HttpConfig {
+        HttpConfig {
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(180),
+            request_timeout: None,
+            max_headers: 100,
+            max_header_bytes: 32 << 10,
+            h2_max_streams: 250,
+            h2c: true,
+            encoded_slash: EncodedSlash::Keep,
+        }
+    }
+}
+
+/// What becomes of `%2F` in a path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EncodedSlash {
+    /// It stays as it is, for rules and for servers.
+    #[default]
+    Keep,
+    /// The request is refused with 400.
+    Reject,
+}

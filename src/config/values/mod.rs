@@ -1,0 +1,16 @@
+//! The values that a configuration is written in: each string is parsed once, into the type that means it.
+
+mod address;
+pub(crate) mod duration;
+pub(crate) mod net;
+mod problem;
+mod secret;
+pub(crate) mod size;
+mod url;
+
+pub use address::Address;
+pub use problem::ValueError;
+pub use secret::Secret;
+pub use url::{Scheme, ServerUrl};
+
+pub(crate) use problem::{STAND_IN, parsed};

@@ -1,0 +1,269 @@
+//! The URL of a server.
+
+use super::address::is_host_name;
+use super::{STAND_IN, ValueError, parsed};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{fmt, str::FromStr};
+
+/// How to speak to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// HTTP/1.1 (`http`, `ws`).
+    Http,
+    /// TLS, with HTTP/2 where the server has it (`https`, `wss`).
+    Https,
+    /// HTTP/2 without TLS (`h2c`).
+    H2c,
+}
+
+impl Scheme {
+    /// As it is written in a URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+            Scheme::H2c => "h2c",
+        }
+    }
+
+    /// The port of a URL that names none.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Scheme::Https => 443,
+            Scheme::Http | Scheme::H2c => 80,
+        }
+    }
+}
+
+/// The URL of a server: scheme, host and port, nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServerUrl {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+}
+
+impl ServerUrl {
+    /// How to speak to it.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// An IP address or a lower-case name; IPv6 without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, the scheme's own where none is written.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The `host:port` of a `Host` header; IPv6 in brackets, the scheme's own port left out.
+    pub fn authority(&self) -> String {
+        let host = &self.host;
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.clone()
+        };
+        if self.port == self.scheme.default_port() {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+}
+
+const SCHEMES: [(&str, Scheme); 5] = [
+    ("http", Scheme::Http),
+    ("https", Scheme::Https),
+    ("h2c", Scheme::H2c),
+    ("ws", Scheme::Http),
+    ("wss", Scheme::Https),
+];
+
+impl FromStr for ServerUrl {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<ServerUrl, ValueError> {
+        if text == STAND_IN {
+            return Ok(ServerUrl {
+                scheme: Scheme::Http,
+                host: String::new(),
+                port: 0,
+            });
+        }
+        let Some(colon) = text.find("://") else {
+            return Err(ValueError::new("the scheme is missing")
+                .help("write it like \"http://127.0.0.1:8001\""));
+        };
+        let written = &text[..colon];
+        let Some((_, scheme)) = SCHEMES
+            .iter()
+            .find(|(name, _)| written.eq_ignore_ascii_case(name))
+        else {
+            return Err(ValueError::new(format!("unknown scheme `{written}`"))
+                .at(0..colon)
+                .help("the schemes are `http`, `https`, `h2c`, `ws` and `wss`"));
+        };
+        let start = colon + 3;
+        let end = text[start..]
+            .find(['/', '?', '#'])
+            .map_or(text.len(), |at| start + at);
+        if !matches!(&text[end..], "" | "/") {
+            let what = if text[end..].starts_with('/') {
+                "path"
+            } else {
+                "query"
+            };
+            return Err(
+                ValueError::new(format!("the URL of a server has no {what}")).at(end..text.len()),
+            );
+        }
+        if let Some(at) = text[start..end].rfind('@') {
+            return Err(
+                ValueError::new("the URL of a server has no user and password")
+                    .at(start..start + at + 1),
+            );
+        }
+        let (host, port) = authority(text, start, end)?;
+        Ok(ServerUrl {
+            scheme: *scheme,
+            host,
+            port: port.unwrap_or(scheme.default_port()),
+        })
+    }
+}
+
+fn authority(text: &str, start: usize, end: usize) -> Result<(String, Option<u16>), ValueError> {
+    let authority = &text[start..end];
+    let host_len = match authority.find(']') {
+        Some(bracket) if authority.starts_with('[') => bracket + 1,
+        _ => authority.rfind(':').unwrap_or(authority.len()),
+    };
+    let (host, rest) = authority.split_at(host_len);
+    let port = match rest.strip_prefix(':') {
+        Some(digits) => Some(
+            (digits.parse::<u16>().ok())
+                .filter(|port| *port > 0 && digits.bytes().all(|b| b.is_ascii_digit()))
+                .ok_or_else(|| {
+                    ValueError::new("a port is a number from 1 to 65535")
+                        .at(start + host_len + 1..end)
+                })?,
+        ),
+        None if rest.is_empty() => None,
+        None => return Err(ValueError::new("expected `:` and a port").at(start + host_len..end)),
+    };
+    let fault = || match host {
+        "" => ValueError::new("the host is missing").at(start..end),
+        _ if host.contains(':') && !host.starts_with('[') => {
+            ValueError::new("an IPv6 address needs brackets").at(start..end)
+        }
+        _ if !host.is_ascii() => ValueError::new("the host is not ASCII")
+            .at(start..start + host_len)
+            .help("write the name in punycode (`xn--...`)"),
+        _ => ValueError::new(format!("`{host}` is not a host")).at(start..start + host_len),
+    };
+    if let Some(inner) = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        let ip: Ipv6Addr = inner.parse().map_err(|_| fault())?;
+        return Ok((ip.to_string(), port));
+    }
+    if host.parse::<Ipv4Addr>().is_err() && !is_host_name(host) {
+        return Err(fault());
+    }
+    Ok((host.to_ascii_lowercase(), port))
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
+    }
+}
+
+impl Serialize for ServerUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ServerUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ServerUrl, D::Error> {
+        parsed(
+            deserializer,
+            "a URL such as \"http://127.0.0.1:8001\"",
+            str::parse,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_written_alike() {
+        for (text, written) in [
+            ("http://127.0.0.1:8001", "http://127.0.0.1:8001"),
+            ("https://Example.com", "https://example.com"),
+            ("ws://a:80/", "http://a"),
+            ("wss://a:444", "https://a:444"),
+            ("h2c://[::1]:50051", "h2c://[::1]:50051"),
+            ("HTTP://my_service.local.", "http://my_service.local."),
+        ] {
+            let url: ServerUrl = text.parse().unwrap();
+            assert_eq!(url.to_string(), written);
+            assert_eq!(written.parse::<ServerUrl>().unwrap(), url);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_server_url_is_refused_where_it_goes_wrong() {
+        for (text, message, span) in [
+            ("127.0.0.1:80", "the scheme is missing", None),
+            ("ftp://a", "unknown scheme `ftp`", Some(0..3)),
+            ("http://a/b", "the URL of a server has no path", Some(8..10)),
+            (
+                "http://a?x",
+                "the URL of a server has no query",
+                Some(8..10),
+            ),
+            (
+                "http://u:p@a",
+                "the URL of a server has no user and password",
+                Some(7..11),
+            ),
+            ("http://", "the host is missing", Some(7..7)),
+            (
+                "http://a:0",
+                "a port is a number from 1 to 65535",
+                Some(9..10),
+            ),
+            (
+                "http://a:99999",
+                "a port is a number from 1 to 65535",
+                Some(9..14),
+            ),
+            (
+                "http://::1:80",
+                "an IPv6 address needs brackets",
+                Some(7..13),
+            ),
+            ("http://[::1]80", "expected `:` and a port", Some(12..14)),
+            ("http://a b", "`a b` is not a host", Some(7..10)),
+            ("http://1.2.3.400", "`1.2.3.400` is not a host", Some(7..16)),
+            ("http://é", "the host is not ASCII", Some(7..9)),
+        ] {
+            let error = text.parse::<ServerUrl>().unwrap_err();
+            assert_eq!(
+                (error.message.as_str(), error.span),
+                (message, span),
+                "{text}"
+            );
+        }
+    }
+}
