@@ -33,6 +33,7 @@ pub struct Origin {
     port: u16,
     authority: Authority,
     connect_timeout: Duration,
+    idle_timeout: Duration,
     tls: Option<Tls>,
     speaks_h2: AtomicBool,
 }
@@ -44,16 +45,19 @@ struct Tls {
 }
 
 impl Origin {
-    /// A server at `host:port`. `tls` is used by [`Scheme::Https`] alone; its second half is the name
-    /// to ask for where it is not `host`.
+    /// A server at a host and port, which `Host` calls `authority`. A new connection must be there within
+    /// the first timeout, and an idle one is closed after the second. `tls` is there for [`Scheme::Https`];
+    /// its second half is the name to ask for where it is not the host.
     pub fn new(
         scheme: Scheme,
-        host: &str,
-        port: u16,
-        authority: Authority,
-        connect_timeout: Duration,
+        (host, port): (&str, u16),
+        authority: &str,
+        (connect_timeout, idle_timeout): (Duration, Duration),
         tls: Option<(Arc<rustls::ClientConfig>, Option<&str>)>,
     ) -> Result<Self, TlsError> {
+        let authority = authority
+            .parse()
+            .map_err(|_| TlsError::Name(authority.to_owned()))?;
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let tls = match tls {
             Some((config, name)) => {
@@ -71,6 +75,7 @@ impl Origin {
             port,
             authority,
             connect_timeout,
+            idle_timeout,
             tls,
             speaks_h2: AtomicBool::new(scheme == Scheme::H2c),
         })
@@ -78,6 +83,11 @@ impl Origin {
 
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// How long an idle connection is kept.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
     }
 
     /// What stands in `Host` when the client's is not kept.

@@ -16,9 +16,6 @@ use std::time::Duration;
 /// Idle HTTP/1.1 connections that one worker keeps for one server.
 const MAX_IDLE: usize = 256;
 
-/// An idle connection is closed after this many sweeps without use: most servers wait 60 s or longer.
-const IDLE_SWEEPS: u32 = 50;
-
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -116,15 +113,16 @@ fn sweep() {
     let mut closed = Vec::new();
     POOLS.with_borrow_mut(|pools| {
         pools.retain(|_, pool| {
-            if pool.origin.strong_count() == 0 {
+            let Some(origin) = pool.origin.upgrade() else {
                 closed.append(&mut pool.idle);
                 return false;
-            }
+            };
+            let limit = origin.idle_timeout().as_secs();
             // Last in, first out: the oldest stand first.
             let aged = pool
                 .idle
                 .iter()
-                .take_while(|idle| now.wrapping_sub(idle.since) > IDLE_SWEEPS)
+                .take_while(|idle| u64::from(now.wrapping_sub(idle.since)) > limit)
                 .count();
             closed.extend(pool.idle.drain(..aged));
             true

@@ -15,8 +15,6 @@ pub struct TlsSettings {
     pub ca_file: Option<PathBuf>,
     /// Our certificate chain and its key, for servers that ask.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// The name to ask for and to check, where it is not the server's host.
-    pub server_name: Option<String>,
     /// Believe any certificate.
     pub insecure: bool,
 }

@@ -1,0 +1,196 @@
+//! `services "name"`: one stack each, shared by every router that names it.
+//!
+//! ```text
+//! balance( strategy )
+//!    └ observe( the endpoint's counts )
+//!       └ forward( hop-by-hop, forwarded headers, Host )
+//!          └ client( timeouts, pooled connection )
+//! ```
+
+use super::{CompileError, Kept};
+use crate::config::{
+    GatewayConfig, LoadBalancerConfig, RespondConfig, Scheme, ServerUrl, ServiceConfig, Strategy,
+};
+use crate::stack::{Request, Response, UpstreamService};
+use crate::upstream::client::{Client, Timeouts, host_header};
+use crate::upstream::forward::ForwardLayer;
+use crate::upstream::tls::{TlsSettings, client_config};
+use crate::upstream::{self, Origin};
+use a3s_layers::balance::{self, Balance, Member};
+use a3s_layers::endpoint::{Endpoint, EndpointCounts};
+use a3s_layers::observe::ObserveLayer;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+
+/// The services of a configuration, by name.
+pub type Services = HashMap<Arc<str>, Service>;
+
+/// A service: its stack, and what of it is kept.
+#[derive(Debug, Clone)]
+pub struct Service {
+    config: ServiceConfig,
+    /// Answers its requests.
+    pub(super) stack: UpstreamService,
+    /// Its servers, in their order.
+    pub(super) endpoints: Vec<(Arc<Endpoint>, Arc<Origin>)>,
+}
+
+pub(super) fn services(config: &GatewayConfig, kept: &Kept) -> Result<Services, CompileError> {
+    config
+        .services
+        .iter()
+        .map(|(name, config)| {
+            let before = kept.services.get(&**name);
+            let service = match before {
+                // The same words are the same service, with its turn in the round and all.
+                Some(before) if before.config == *config => before.clone(),
+                _ => service(name, config, before)?,
+            };
+            Ok((name.as_str().into(), service))
+        })
+        .collect()
+}
+
+fn service(
+    name: &str,
+    config: &ServiceConfig,
+    before: Option<&Service>,
+) -> Result<Service, CompileError> {
+    let (stack, endpoints) = match (&config.load_balancer, &config.respond) {
+        (Some(balancer), None) => load_balancer(name, balancer, before)?,
+        (None, Some(respond)) => (self::respond(name, respond)?, Vec::new()),
+        _ => {
+            let text = format!("service `{name}`: needs one of `load_balancer` and `respond`");
+            return Err(CompileError::Invalid(text));
+        }
+    };
+    Ok(Service {
+        config: config.clone(),
+        stack,
+        endpoints,
+    })
+}
+
+type Stack = (UpstreamService, Vec<(Arc<Endpoint>, Arc<Origin>)>);
+
+fn load_balancer(
+    name: &str,
+    config: &LoadBalancerConfig,
+    before: Option<&Service>,
+) -> Result<Stack, CompileError> {
+    let failed = |source| CompileError::Tls {
+        service: name.to_owned(),
+        source,
+    };
+    // Connections go on where how to connect is still the same.
+    let same_way = before.filter(|before| {
+        let balancer = before.config.load_balancer.as_ref();
+        balancer
+            .is_some_and(|before| before.tls == config.tls && before.timeouts == config.timeouts)
+    });
+    let is_https = config
+        .servers
+        .iter()
+        .any(|server| server.url.scheme() == Scheme::Https);
+    let tls = match is_https {
+        true => Some(client_config(&tls_settings(config)).map_err(failed)?),
+        false => None,
+    };
+    let mut endpoints = Vec::new();
+    let mut members = Vec::new();
+    for server in &config.servers {
+        let id = server.url.to_string();
+        let known = |service: Option<&Service>| {
+            service?
+                .endpoints
+                .iter()
+                .find(|(endpoint, _)| endpoint.id() == id)
+                .cloned()
+        };
+        let endpoint = known(before).map_or_else(|| Endpoint::new(&*id), |(endpoint, _)| endpoint);
+        let origin = match known(same_way) {
+            Some((_, origin)) => origin,
+            None => Arc::new(origin(&server.url, config, tls.clone()).map_err(failed)?),
+        };
+        let timeouts = Timeouts {
+            response: config.timeouts.response,
+            idle: config.timeouts.idle,
+        };
+        let host = (!config.pass_host).then(|| host_header(&origin));
+        let service = ServiceBuilder::new()
+            .layer(ObserveLayer::new(EndpointCounts(Arc::clone(&endpoint))))
+            .layer(ForwardLayer::new(host))
+            .service(Client::new(Arc::clone(&origin), timeouts));
+        members.push(Member {
+            endpoint: Arc::clone(&endpoint),
+            weight: u32::from(server.weight),
+            service,
+        });
+        endpoints.push((endpoint, origin));
+    }
+    let balance = Balance::new(strategy(config.strategy), members);
+    let stack = balance.map_response(|response| response.map(Body::new));
+    Ok((BoxCloneSyncService::new(stack), endpoints))
+}
+
+fn strategy(strategy: Strategy) -> balance::Strategy {
+    match strategy {
+        Strategy::RoundRobin => balance::Strategy::RoundRobin,
+        Strategy::Weighted => balance::Strategy::Weighted,
+        Strategy::LeastConnections => balance::Strategy::LeastConnections,
+        Strategy::Random => balance::Strategy::Random,
+    }
+}
+
+fn tls_settings(config: &LoadBalancerConfig) -> TlsSettings {
+    let tls = &config.tls;
+    TlsSettings {
+        ca_file: tls.ca_file.clone(),
+        identity: tls.cert_file.clone().zip(tls.key_file.clone()),
+        insecure: tls.insecure,
+    }
+}
+
+fn origin(
+    url: &ServerUrl,
+    config: &LoadBalancerConfig,
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Result<Origin, upstream::tls::TlsError> {
+    let scheme = match url.scheme() {
+        Scheme::Http => upstream::Scheme::Http,
+        Scheme::H2c => upstream::Scheme::H2c,
+        Scheme::Https => upstream::Scheme::Https,
+    };
+    let tls = tls.filter(|_| url.scheme() == Scheme::Https);
+    let timeouts = &config.timeouts;
+    Origin::new(
+        scheme,
+        (url.host(), url.port()),
+        &url.authority(),
+        (timeouts.connect, timeouts.idle),
+        tls.map(|tls| (tls, config.tls.server_name.as_deref())),
+    )
+}
+
+fn respond(name: &str, config: &RespondConfig) -> Result<UpstreamService, CompileError> {
+    let invalid = |what: &str| CompileError::Invalid(format!("service `{name}`: {what}"));
+    let status = StatusCode::from_u16(config.status).map_err(|_| invalid("no such status"))?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in &config.headers {
+        let name: HeaderName = name.parse().map_err(|_| invalid("not a header name"))?;
+        let value: HeaderValue = value.parse().map_err(|_| invalid("not a header value"))?;
+        headers.append(name, value);
+    }
+    let body = Bytes::from(config.body.clone());
+    Ok(BoxCloneSyncService::new(service_fn(move |_: Request| {
+        let mut response = Response::new(Body::from(body.clone()));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers.clone();
+        std::future::ready(Ok::<_, BoxError>(response))
+    })))
+}
