@@ -159,6 +159,10 @@ impl Rule {
 }
 
 fn deduplicated<T: Eq + std::hash::Hash + Clone>(mut list: Vec<T>) -> Vec<T> {
+    // The usual rule has one.
+    if list.len() < 2 {
+        return list;
+    }
     let mut seen = std::collections::HashSet::with_capacity(list.len());
     list.retain(|entry| seen.insert(entry.clone()));
     list
