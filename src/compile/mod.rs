@@ -12,11 +12,11 @@ use crate::dispatch::table::Table;
 use crate::serve::http_server::HttpLimits;
 use crate::stack::HttpService;
 use crate::telemetry::metrics::Metrics;
-use a3s_layers::endpoint::Endpoint;
 use a3s_layers::peer::TrustedProxies;
 use std::sync::Arc;
 
-pub use upstream::Service;
+pub use entrypoint::ADMIN_ENTRYPOINT;
+pub use upstream::{Service, Services};
 
 /// What outlives a configuration, and is handed to the next one.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct Kept {
     /// The admin API as a service.
     pub admin: HttpService,
     /// The services of the running configuration.
-    pub services: upstream::Services,
+    pub services: Services,
 }
 
 /// A configuration, ready to run.
@@ -35,7 +35,7 @@ pub struct Compiled {
     /// The listeners that it wants, in the order of their declaration.
     pub entrypoints: Vec<CompiledEntrypoint>,
     /// Its services, to be kept for the next configuration.
-    pub services: upstream::Services,
+    pub services: Services,
 }
 
 /// A listener to be, and what it leads to.
@@ -68,7 +68,7 @@ pub enum CompileError {
         /// What is wrong.
         source: crate::upstream::tls::TlsError,
     },
-    /// A value that the configuration's check lets through only when it is skipped.
+    /// What the configuration's check would have refused.
     #[error("{0}")]
     Invalid(String),
 }
@@ -81,14 +81,10 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
         .entrypoints
         .iter()
         .map(|(name, entrypoint)| entrypoint::entrypoint(name, entrypoint, config, &routes))
+        .chain(entrypoint::admin(config, kept))
         .collect();
     Ok(Compiled {
         entrypoints,
         services,
     })
-}
-
-/// The endpoints of a service, for those who show or watch them.
-pub fn endpoints(service: &Service) -> impl Iterator<Item = &Arc<Endpoint>> {
-    service.endpoints.iter().map(|(endpoint, _)| endpoint)
 }

@@ -36,8 +36,14 @@ pub struct Service {
     config: ServiceConfig,
     /// Answers its requests.
     pub(super) stack: UpstreamService,
+    endpoints: Vec<(Arc<Endpoint>, Arc<Origin>)>,
+}
+
+impl Service {
     /// Its servers, in their order.
-    pub(super) endpoints: Vec<(Arc<Endpoint>, Arc<Origin>)>,
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.endpoints.iter().map(|(endpoint, _)| endpoint)
+    }
 }
 
 pub(super) fn services(config: &GatewayConfig, kept: &Kept) -> Result<Services, CompileError> {

@@ -167,7 +167,7 @@ where
         let ended = drive(connection, &mut ticket, Phase::Closing, &closing, |h2| {
             h2.graceful_shutdown();
         });
-        if let Err(error) = ended.await {
+        if let Some(Err(error)) = ended.await {
             tracing::debug!(%error, "an HTTP/2 connection ended");
         }
         return;
@@ -180,7 +180,7 @@ where
         &closing,
         |h1| h1.graceful_shutdown(),
     );
-    if let Err(error) = ended.await {
+    if let Some(Err(error)) = ended.await {
         tracing::debug!(%error, "an HTTP/1.1 connection ended");
         let guard = connection.into_parts().io.into_inner();
         if let Some(refusal) = guard.refusal() {
@@ -205,17 +205,20 @@ async fn first_bytes(io: &mut Socket) -> Option<BytesMut> {
     }
 }
 
-/// Polls a connection to its end, and tells it once to shut down when the drain has come to `last_call`.
+/// Polls a connection to its end, `None` where it is cut off, and tells it once to shut down when the drain has come to `last_call`.
 async fn drive<C: Future>(
     mut connection: Pin<&mut C>,
     ticket: &mut Ticket,
     last_call: Phase,
     closing: &AtomicBool,
     shut_down: impl Fn(Pin<&mut C>),
-) -> C::Output {
+) -> Option<C::Output> {
     let mut is_told = false;
     std::future::poll_fn(|cx| {
         let phase = ticket.poll_phase(cx);
+        if phase == Phase::Over {
+            return Poll::Ready(None);
+        }
         if phase > Phase::Open && !is_told {
             closing.store(true, Ordering::Relaxed);
             if phase >= last_call {
@@ -223,7 +226,7 @@ async fn drive<C: Future>(
                 shut_down(connection.as_mut());
             }
         }
-        connection.as_mut().poll(cx)
+        connection.as_mut().poll(cx).map(Some)
     })
     .await
 }

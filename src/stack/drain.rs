@@ -21,6 +21,8 @@ pub enum Phase {
     Closing,
     /// Who is idle goes now.
     ClosingIdle,
+    /// Everybody goes now.
+    Over,
 }
 
 /// The connections of one listener, and the word that they should end.
@@ -38,7 +40,8 @@ impl Drain {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Open,
             1 => Phase::Closing,
-            _ => Phase::ClosingIdle,
+            2 => Phase::ClosingIdle,
+            _ => Phase::Over,
         }
     }
 

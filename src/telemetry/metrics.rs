@@ -123,7 +123,8 @@ impl Metrics {
             MetricType::Counter,
         )?;
         for (name, counts) in sorted(&self.routers) {
-            let metric = family.encode_family(&[("router", &*name)])?;
+            let labels = [("router", &*name)];
+            let metric = family.encode_family(&labels)?;
             ConstCounter::new(counts.response_bytes()).encode(metric)?;
         }
         let mut family = encoder.encode_descriptor(
@@ -136,7 +137,8 @@ impl Metrics {
             ("success", &self.reloads),
             ("failure", &self.failed_reloads),
         ] {
-            let metric = family.encode_family(&[("result", result)])?;
+            let labels = [("result", result)];
+            let metric = family.encode_family(&labels)?;
             ConstCounter::new(count.load(Ordering::Relaxed)).encode(metric)?;
         }
         let success = 1 - self.last_reload_failed.load(Ordering::Relaxed) as i64;

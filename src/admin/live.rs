@@ -1,0 +1,144 @@
+//! What the admin API shows: handles that the gateway hands over, and renews at each reload.
+
+use crate::config::GatewayConfig;
+use crate::stack::drain::Drain;
+use crate::telemetry::metrics::Metrics;
+use a3s_layers::endpoint::Endpoint;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+
+/// Where a gateway is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Made, not started.
+    Created,
+    /// Serving.
+    Running,
+    /// Listening no more; requests under way are finished.
+    Draining,
+    /// Over.
+    Stopped,
+}
+
+/// The running gateway as the admin API sees it.
+#[derive(Debug)]
+pub struct Live {
+    started: Instant,
+    state: watch::Sender<State>,
+    snapshot: ArcSwap<Snapshot>,
+    last_reload: ArcSwapOption<Reload>,
+    metrics: Arc<Metrics>,
+}
+
+/// The running configuration, and the handles of what it made.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// As it was read.
+    pub config: Arc<GatewayConfig>,
+    /// Its listeners.
+    pub entrypoints: Vec<EntrypointHandle>,
+    /// Its services.
+    pub services: Vec<ServiceHandle>,
+}
+
+/// A listener.
+#[derive(Debug)]
+pub struct EntrypointHandle {
+    /// The entrypoint's name.
+    pub name: Arc<str>,
+    /// Where it listens, with the port that the system chose.
+    pub address: String,
+    /// Its connections.
+    pub drain: Arc<Drain>,
+}
+
+/// A service.
+#[derive(Debug)]
+pub struct ServiceHandle {
+    /// The service's name.
+    pub name: Arc<str>,
+    /// Its servers.
+    pub endpoints: Vec<Arc<Endpoint>>,
+}
+
+/// How the last attempt to change the configuration ended.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reload {
+    /// Whether it took effect.
+    pub success: bool,
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Why not, one problem each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+impl Live {
+    /// A gateway that is not started yet.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            started: Instant::now(),
+            state: watch::channel(State::Created).0,
+            snapshot: ArcSwap::default(),
+            last_reload: ArcSwapOption::default(),
+            metrics,
+        }
+    }
+
+    /// Seconds since it was made.
+    pub fn uptime_secs(&self) -> u64 {
+        self.started.elapsed().as_secs()
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> State {
+        *self.state.borrow()
+    }
+
+    /// Goes on to `state`.
+    pub fn set_state(&self, state: State) {
+        self.state.send_replace(state);
+    }
+
+    /// Waits for a state.
+    pub async fn wait_for(&self, state: State) {
+        // The sender is ours: it cannot be gone.
+        let _ = self.state.subscribe().wait_for(|now| *now == state).await;
+    }
+
+    /// What runs.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Shows what runs from now on.
+    pub fn show(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Notes how a reload ended: without problems it took effect.
+    pub fn reloaded(&self, problems: Vec<String>) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let reload = Reload {
+            success: problems.is_empty(),
+            at: now.map_or(0, |now| now.as_secs()),
+            problems,
+        };
+        self.metrics.reloaded(reload.success);
+        self.last_reload.store(Some(Arc::new(reload)));
+    }
+
+    /// How the last reload ended.
+    pub fn last_reload(&self) -> Option<Arc<Reload>> {
+        self.last_reload.load_full()
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+}

@@ -1,0 +1,136 @@
+//! A listener that runs.
+
+use crate::compile::CompiledEntrypoint;
+use crate::config::Address;
+use crate::dispatch::RequestDispatcher;
+use crate::dispatch::table::Table;
+use crate::error::{Error, Result};
+use crate::serve::http_server::HttpServer;
+use crate::serve::listener::{self, Bind, Handling, Listener};
+use crate::serve::worker::Workers;
+use crate::stack::drain::{Drain, Phase};
+use arc_swap::ArcSwap;
+use std::net::ToSocketAddrs;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tower::util::BoxCloneSyncService;
+
+/// How long an idle client may stay once its connection is to end: time enough to send what it was about to.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// An entrypoint with its socket. It stops, at once, when dropped.
+#[derive(Debug)]
+pub(super) struct Entrypoint {
+    pub(super) name: Arc<str>,
+    pub(super) address: Address,
+    pub(super) local: Bind,
+    pub(super) drain: Arc<Drain>,
+    table: Arc<ArcSwap<Table>>,
+    handling: Arc<ArcSwap<Handling>>,
+    stop: Arc<Notify>,
+}
+
+/// Binds the socket of an entrypoint.
+pub(super) fn bind(name: &str, address: &Address) -> Result<Listener> {
+    let failed = |source| Error::Bind {
+        entrypoint: name.to_owned(),
+        address: address.clone(),
+        source,
+    };
+    let bind = match address {
+        Address::Socket(address) => Bind::Tcp(*address),
+        Address::Unix(path) => Bind::Unix(path.clone()),
+        Address::Host { host, port } => {
+            let mut found = (host.as_str(), *port).to_socket_addrs().map_err(failed)?;
+            let none = || failed(std::io::ErrorKind::AddrNotAvailable.into());
+            Bind::Tcp(found.next().ok_or_else(none)?)
+        }
+    };
+    Listener::bind(&bind).map_err(failed)
+}
+
+impl Entrypoint {
+    /// Starts to accept.
+    pub(super) fn start(
+        listener: Listener,
+        compiled: CompiledEntrypoint,
+        workers: &Arc<Workers>,
+    ) -> Self {
+        let name = Arc::clone(&compiled.name);
+        let address = compiled.address.clone();
+        let (table, make) = parts(compiled);
+        let table = Arc::new(ArcSwap::from_pointee(table));
+        let entrypoint = Self {
+            name,
+            address,
+            local: listener.local().clone(),
+            drain: Arc::default(),
+            handling: Arc::new(ArcSwap::from_pointee(make(&table))),
+            table,
+            stop: Arc::default(),
+        };
+        workers.spawn(listener::accept(
+            listener,
+            Arc::clone(&entrypoint.handling),
+            Arc::clone(workers),
+            Arc::clone(&entrypoint.drain),
+            Arc::clone(&entrypoint.stop),
+        ));
+        entrypoint
+    }
+
+    /// Goes on as `compiled`, with the same socket. Returns the table that served until now.
+    pub(super) fn become_(&mut self, compiled: CompiledEntrypoint) -> Arc<Table> {
+        self.name = Arc::clone(&compiled.name);
+        let (table, make) = parts(compiled);
+        self.handling.store(Arc::new(make(&self.table)));
+        self.table.swap(Arc::new(table))
+    }
+
+    /// Listens no more, and lets its connections end within `timeout`.
+    pub(super) async fn retire(self, timeout: Duration) {
+        self.stop.notify_one();
+        self.drain.advance(Phase::Closing);
+        let last_call = LAST_CALL.min(timeout);
+        let ended = tokio::time::timeout(last_call, self.drain.wait_below(1));
+        if ended.await.is_err() {
+            self.drain.advance(Phase::ClosingIdle);
+            let ended = tokio::time::timeout(timeout - last_call, self.drain.wait_below(1));
+            if ended.await.is_err() {
+                let open = self.drain.open();
+                tracing::warn!(entrypoint = %self.name, open, "connections are cut off");
+            }
+        }
+        self.drain.advance(Phase::Over);
+    }
+}
+
+impl Drop for Entrypoint {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+        self.drain.advance(Phase::Over);
+    }
+}
+
+/// The table of an entrypoint, and the rest of it once the table has its place.
+fn parts(
+    compiled: CompiledEntrypoint,
+) -> (Table, impl FnOnce(&Arc<ArcSwap<Table>>) -> Handling) {
+    let CompiledEntrypoint {
+        max_connections,
+        trusted_proxies,
+        limits,
+        table,
+        ..
+    } = compiled;
+    let make = move |table: &Arc<ArcSwap<Table>>| {
+        let dispatcher = RequestDispatcher::new(Arc::clone(table));
+        Handling {
+            service: BoxCloneSyncService::new(HttpServer::new(limits, dispatcher)),
+            max_connections,
+            trusted_proxies,
+        }
+    };
+    (table, make)
+}

@@ -1,0 +1,156 @@
+//! The gateway: it starts, is changed while it runs, and ends without losing a request.
+
+mod entrypoint;
+mod reload;
+mod signals;
+mod watch;
+
+use crate::admin::{self, Live, State};
+use crate::config::GatewayConfig;
+use crate::error::{Error, Result};
+use crate::serve::listener::Bind;
+use crate::serve::worker::{self, Workers};
+use crate::stack::HttpService;
+use crate::telemetry::metrics::{Metrics, use_shard};
+use crate::upstream::sweep_idle_connections;
+use reload::Running;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+/// A gateway. It has worker threads of its own for requests; the runtime that starts it is used to watch
+/// files and to reload.
+///
+/// ```no_run
+/// # async fn run() -> a3s_gateway::Result<()> {
+/// use a3s_gateway::{Gateway, config::GatewayConfig};
+///
+/// let config = GatewayConfig::from_file("gateway.hcl").await?;
+/// let gateway = Gateway::new(config)?;
+/// gateway.start().await?;
+/// gateway.wait_for_shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+    first: Mutex<Option<GatewayConfig>>,
+    /// What watches for changes; it ends with the gateway.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// What the gateway and its tasks have in common.
+#[derive(Debug)]
+struct Shared {
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+    admin: HttpService,
+    /// One change at a time.
+    running: Mutex<Option<Running>>,
+    /// Asks for the configuration to be read again.
+    reread: tokio::sync::Notify,
+}
+
+impl Gateway {
+    /// A gateway that will run `config`.
+    ///
+    /// # Errors
+    /// The configuration has problems: all of them are told at once.
+    pub fn new(config: GatewayConfig) -> Result<Self> {
+        reload::check(&config)?;
+        let metrics = Arc::new(Metrics::new(worker::available()));
+        let live = Arc::new(Live::new(Arc::clone(&metrics)));
+        let admin = admin::service(Arc::clone(&live));
+        Ok(Self {
+            shared: Arc::new(Shared {
+                live,
+                metrics,
+                admin,
+                running: Mutex::default(),
+                reread: tokio::sync::Notify::new(),
+            }),
+            first: Mutex::new(Some(config)),
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// Binds every entrypoint and serves.
+    ///
+    /// # Errors
+    /// An address cannot be listened on, or what the configuration names cannot be used; nothing runs then.
+    pub async fn start(&self) -> Result<()> {
+        let mut first = self.first.lock().await;
+        let Some(config) = first.as_ref() else {
+            return Err(Error::State("started already"));
+        };
+        let prepare = |index| {
+            use_shard(index);
+            tokio::spawn(sweep_idle_connections());
+        };
+        let workers = Workers::start(worker::available(), prepare).map_err(Error::Workers)?;
+        *self.shared.running.lock().await = Some(Running::new(workers));
+        let source = config.source().cloned();
+        let watch = source.filter(|_| config.providers.file.watch);
+        self.shared.apply(config.clone()).await?;
+        *first = None;
+        self.shared.live.set_state(State::Running);
+        self.watch(watch).await;
+        Ok(())
+    }
+
+    /// Runs `config` from now on. What has not changed goes on: connections, counts, requests under way.
+    ///
+    /// # Errors
+    /// As [`Gateway::new`] and [`Gateway::start`]; the running configuration stays.
+    pub async fn reload(&self, config: GatewayConfig) -> Result<()> {
+        self.shared.reload(config).await
+    }
+
+    /// Stops listening, lets requests under way finish within `shutdown_timeout_secs`, and ends.
+    pub async fn shutdown(&self) {
+        self.tasks.lock().await.abort_all();
+        self.shared.shutdown().await;
+    }
+
+    /// Waits until the gateway has ended, by [`Gateway::shutdown`] or by a signal: SIGTERM and SIGINT shut
+    /// it down, a second one ends the process at once, SIGHUP reads the configuration again.
+    pub async fn wait_for_shutdown(&self) {
+        let ended = self.shared.live.wait_for(State::Stopped);
+        tokio::select! {
+            () = ended => {}
+            () = signals::run(self) => {}
+        }
+    }
+
+    /// Reads the configuration's file again, if it came from one, and runs it.
+    pub fn reread(&self) {
+        self.shared.reread.notify_one();
+    }
+
+    /// How the gateway is.
+    pub fn health(&self) -> admin::Health {
+        self.shared.live.health()
+    }
+
+    /// All metrics, in OpenMetrics text.
+    pub fn metrics(&self) -> String {
+        self.shared.live.metrics_text()
+    }
+
+    /// The running configuration.
+    pub fn config(&self) -> Arc<GatewayConfig> {
+        Arc::clone(&self.shared.live.snapshot().config)
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> State {
+        self.shared.live.state()
+    }
+
+    /// Where an entrypoint listens, with the port that the system chose; the admin API's is `admin@internal`.
+    pub async fn local_address(&self, entrypoint: &str) -> Option<Bind> {
+        let running = self.shared.running.lock().await;
+        running.as_ref()?.local_address(entrypoint)
+    }
+}

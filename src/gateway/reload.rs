@@ -1,0 +1,233 @@
+//! From one configuration to the next. Starting is going on from none.
+//!
+//! 1. check, 2. compile: pure, and told in full when they fail; 3. bind what is new, or drop what was bound
+//! and fail; 4. swap: one store for each entrypoint; 5. retire what is no more. Nothing before 4 can be
+//! noticed from outside, and nothing after it can fail.
+
+use super::Shared;
+use super::entrypoint::{Entrypoint, bind};
+use crate::admin::{EntrypointHandle, ServiceHandle, Snapshot, State};
+use crate::compile::{self, Compiled, CompiledEntrypoint, Kept};
+use crate::config::{Address, GatewayConfig};
+use crate::dispatch::table::Table;
+use crate::error::{Error, Result};
+use crate::serve::listener::{Bind, Listener};
+use crate::serve::worker::Workers;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What runs.
+#[derive(Debug)]
+pub(super) struct Running {
+    entrypoints: Vec<Entrypoint>,
+    services: compile::Services,
+    shutdown_timeout: Duration,
+    workers: Arc<Workers>,
+}
+
+impl Running {
+    pub(super) fn new(workers: Workers) -> Self {
+        Self {
+            entrypoints: Vec::new(),
+            services: compile::Services::default(),
+            shutdown_timeout: Duration::ZERO,
+            workers: Arc::new(workers),
+        }
+    }
+
+    pub(super) fn local_address(&self, name: &str) -> Option<Bind> {
+        let entrypoints = &mut self.entrypoints.iter();
+        let entrypoint = entrypoints.find(|entrypoint| &*entrypoint.name == name)?;
+        Some(entrypoint.local.clone())
+    }
+
+    /// The sockets that are open, by the key under which a new configuration finds them again.
+    fn sockets(&self) -> Vec<Key> {
+        let key = |entrypoint: &Entrypoint| Key::of(&entrypoint.name, &entrypoint.address);
+        self.entrypoints.iter().map(key).collect()
+    }
+}
+
+/// What makes two entrypoints one: the address. Where the system chooses the port, the name as well.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key(Address, Option<Arc<str>>);
+
+impl Key {
+    fn of(name: &Arc<str>, address: &Address) -> Self {
+        let is_chosen = match address {
+            Address::Socket(address) => address.port() == 0,
+            Address::Host { port, .. } => *port == 0,
+            Address::Unix(_) => false,
+        };
+        Self(address.clone(), is_chosen.then(|| Arc::clone(name)))
+    }
+}
+
+/// Step 1: every problem that can be seen without the world outside.
+pub(super) fn check(config: &GatewayConfig) -> Result<()> {
+    let diagnostics = config.check();
+    if diagnostics.has_errors() {
+        return Err(crate::config::ConfigError::from(diagnostics).into());
+    }
+    Ok(())
+}
+
+/// Steps 1 to 3.
+fn prepare(
+    config: &GatewayConfig,
+    kept: &Kept,
+    sockets: &[Key],
+) -> Result<(Compiled, HashMap<Key, Listener>)> {
+    check(config)?;
+    let compiled = compile::compile(config, kept)?;
+    let mut bound = HashMap::new();
+    for CompiledEntrypoint { name, address, .. } in &compiled.entrypoints {
+        let key = Key::of(name, address);
+        if !sockets.contains(&key) {
+            bound.insert(key, bind(name, address)?);
+        }
+    }
+    Ok((compiled, bound))
+}
+
+impl Shared {
+    /// Runs `config`, and notes how that went.
+    pub(super) async fn reload(&self, config: GatewayConfig) -> Result<()> {
+        if self.live.state() != State::Running {
+            return Err(Error::State("not running"));
+        }
+        let result = self.apply(config).await;
+        match &result {
+            Ok(()) => self.live.reloaded(Vec::new()),
+            Err(error) => self.refuse(error.to_string().lines().map(str::to_owned).collect()),
+        }
+        result
+    }
+
+    /// Notes a configuration that does not run; the one that does stays.
+    pub(super) fn refuse(&self, problems: Vec<String>) {
+        tracing::error!(?problems, "the new configuration is refused; the running one stays");
+        self.live.reloaded(problems);
+    }
+
+    pub(super) async fn apply(&self, config: GatewayConfig) -> Result<()> {
+        let mut running = self.running.lock().await;
+        let Some(running) = running.as_mut() else {
+            return Err(Error::State("not running"));
+        };
+        let kept = Kept {
+            metrics: Arc::clone(&self.metrics),
+            admin: self.admin.clone(),
+            services: running.services.clone(),
+        };
+        let sockets = running.sockets();
+        let prepared = tokio::task::spawn_blocking(move || {
+            let prepared = prepare(&config, &kept, &sockets);
+            prepared.map(|(compiled, bound)| (config, compiled, bound))
+        });
+        let (config, compiled, bound) = prepared.await??;
+        self.swap(running, config, compiled, bound);
+        Ok(())
+    }
+
+    /// Steps 4 and 5.
+    fn swap(
+        &self,
+        running: &mut Running,
+        config: GatewayConfig,
+        compiled: Compiled,
+        mut bound: HashMap<Key, Listener>,
+    ) {
+        let mut old: HashMap<Key, Entrypoint> = running
+            .sockets()
+            .into_iter()
+            .zip(std::mem::take(&mut running.entrypoints))
+            .collect();
+        let mut tables = Vec::new();
+        for compiled in compiled.entrypoints {
+            let key = Key::of(&compiled.name, &compiled.address);
+            if let Some(mut entrypoint) = old.remove(&key) {
+                tables.push(entrypoint.become_(compiled));
+                running.entrypoints.push(entrypoint);
+            } else if let Some(listener) = bound.remove(&key) {
+                let entrypoint = Entrypoint::start(listener, compiled, &running.workers);
+                tracing::info!(entrypoint = %entrypoint.name, address = %entrypoint.local, "listening");
+                running.entrypoints.push(entrypoint);
+            }
+        }
+        let before = std::mem::replace(&mut running.services, compiled.services);
+        running.shutdown_timeout = Duration::from_secs(config.shutdown_timeout_secs);
+        self.metrics.retain(
+            |name| config.routers.contains_key(name),
+            |name| config.services.contains_key(name) || name == crate::config::ADMIN_SERVICE,
+        );
+        tracing::info!(
+            entrypoints = config.entrypoints.len(),
+            routers = config.routers.len(),
+            services = config.services.len(),
+            "the configuration is running"
+        );
+        self.live.show(snapshot(config, running));
+        for (_, entrypoint) in old {
+            tracing::info!(entrypoint = %entrypoint.name, address = %entrypoint.local, "closing");
+            tokio::spawn(entrypoint.retire(running.shutdown_timeout));
+        }
+        discard(tables, before);
+    }
+
+    pub(super) async fn shutdown(&self) {
+        let mut running = self.running.lock().await;
+        let Some(stopping) = running.as_mut() else {
+            return;
+        };
+        self.live.set_state(State::Draining);
+        let timeout = stopping.shutdown_timeout;
+        let (admin, serving): (Vec<_>, Vec<_>) = std::mem::take(&mut stopping.entrypoints)
+            .into_iter()
+            .partition(|entrypoint| &*entrypoint.name == compile::ADMIN_ENTRYPOINT);
+        let mut retiring = tokio::task::JoinSet::new();
+        for entrypoint in serving {
+            tracing::info!(entrypoint = %entrypoint.name, "draining");
+            retiring.spawn(entrypoint.retire(timeout));
+        }
+        while retiring.join_next().await.is_some() {}
+        // The last to go: whoever asks how it is gets an answer to the end.
+        drop(admin);
+        *running = None;
+        self.live.set_state(State::Stopped);
+        tracing::info!("stopped");
+    }
+}
+
+fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {
+    let entrypoints = running.entrypoints.iter().map(|entrypoint| EntrypointHandle {
+        name: Arc::clone(&entrypoint.name),
+        address: entrypoint.local.to_string(),
+        drain: Arc::clone(&entrypoint.drain),
+    });
+    let services = config.services.keys().filter_map(|name| {
+        let (name, service) = running.services.get_key_value(name.as_str())?;
+        Some(ServiceHandle {
+            name: Arc::clone(name),
+            endpoints: service.endpoints().cloned().collect(),
+        })
+    });
+    Snapshot {
+        entrypoints: entrypoints.collect(),
+        services: services.collect(),
+        config: Arc::new(config),
+    }
+}
+
+/// Drops what served until now, once no worker reads it: freeing ten thousand routes is not a thing to be
+/// done between two requests.
+fn discard(tables: Vec<Arc<Table>>, services: compile::Services) {
+    const PATIENCE: Duration = Duration::from_millis(10);
+    tokio::spawn(async move {
+        while tables.iter().any(|table| Arc::strong_count(table) > 1) {
+            tokio::time::sleep(PATIENCE).await;
+        }
+        tokio::task::spawn_blocking(move || drop((tables, services)));
+    });
+}

@@ -1,0 +1,38 @@
+//! Signals: an operator's words to the process.
+
+use super::Gateway;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Acts on signals until the gateway has ended.
+pub(super) async fn run(gateway: &Gateway) {
+    let listen = || {
+        Ok::<_, std::io::Error>((
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+        ))
+    };
+    let (mut terminate, mut interrupt, mut hangup) = match listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "cannot listen to signals");
+            return std::future::pending().await;
+        }
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                tracing::info!("SIGHUP: reading the configuration again");
+                gateway.reread();
+            }
+        }
+    }
+    tracing::info!("shutting down; a second signal ends at once");
+    tokio::select! {
+        () = gateway.shutdown() => {}
+        _ = terminate.recv() => tracing::warn!("ended by a second signal"),
+        _ = interrupt.recv() => tracing::warn!("ended by a second signal"),
+    }
+}
