@@ -1,0 +1,165 @@
+"""The proxies: how each is configured, started and asked for its version."""
+
+import http.client
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from process import Process, free_port, wait_until
+
+HERE = Path(__file__).resolve().parent
+TEMPLATES = HERE / "peers"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent.parent / "target"))
+BODIES = {"/1k": 1024, "/100k": 100 * 1024}
+
+
+@dataclass
+class Peer:
+    name: str
+    program: str
+    templates: list[str]
+    arguments: list[str]
+    version: list[str]
+
+    @property
+    def is_gateway(self):
+        return self.name == "a3s-gateway"
+
+    def version_line(self):
+        command = [self.program, *self.version]
+        if not self.version:
+            return self.name
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        number = re.search(r"\d+\.\d+[\w.+~-]*", result.stdout + result.stderr)
+        return f"{self.name} {number.group() if number else '(unknown version)'}"
+
+
+KNOWN = [
+    Peer("a3s-gateway", "a3s-gateway", ["a3s-gateway.hcl"], ["--config", "@DIR@/a3s-gateway.hcl"], ["--version"]),
+    Peer("nginx", "nginx", ["nginx.conf"], ["-e", "stderr", "-p", "@DIR@", "-c", "@DIR@/nginx.conf"], ["-v"]),
+    Peer("haproxy", "haproxy", ["haproxy.cfg"], ["-db", "-f", "@DIR@/haproxy.cfg"], ["-v"]),
+    Peer("traefik", "traefik", ["traefik.yaml", "traefik-routes.yaml"], ["--configFile=@DIR@/traefik.yaml"], ["version"]),
+    Peer(
+        "envoy",
+        "envoy",
+        ["envoy.yaml"],
+        ["-c", "@DIR@/envoy.yaml", "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"],
+        ["--version"],
+    ),
+    Peer("caddy", "caddy", ["Caddyfile"], ["run", "--adapter", "caddyfile", "--config", "@DIR@/Caddyfile"], ["version"]),
+    Peer("pingora", "pingora", [], ["@LISTEN@", "@UPSTREAM@", "@HOST@"], []),
+]
+UPSTREAM = Peer("upstream", "nginx", ["upstream.conf"], ["-e", "stderr", "-p", "@DIR@", "-c", "@DIR@/upstream.conf"], [])
+
+
+def find(wanted, gateway):
+    """The peers that are here, of those wanted (all when none is named)."""
+    names = [peer.name for peer in KNOWN]
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        sys.exit(f"no such peer: {', '.join(unknown)}; there are {', '.join(names)}")
+    found = []
+    for peer in KNOWN:
+        if wanted and peer.name not in wanted:
+            continue
+        program = _gateway_program(gateway) if peer.is_gateway else shutil.which(peer.program)
+        if program:
+            peer.program = str(program)
+            found.append(peer)
+        elif wanted or peer.is_gateway:
+            print(f"{peer.name} is left out: its program was not found", file=sys.stderr)
+    return found
+
+
+def _gateway_program(given):
+    if given:
+        return shutil.which(given) or sys.exit(f"no program at {given}")
+    built = TARGET / "release" / "a3s-gateway"
+    return built if built.exists() else shutil.which("a3s-gateway")
+
+
+class Running:
+    """A proxy, or the upstream, that answers."""
+
+    def __init__(self, peer, core, directory, upstream="", routers=1):
+        self.peer = peer
+        self.name = peer.name
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.host = host(routers - 1)
+        self.directory = Path(directory) / f"{peer.name}-{self.port}"
+        self.directory.mkdir()
+        self.values = {
+            "DIR": str(self.directory),
+            "LISTEN": self.address,
+            "PORT": str(self.port),
+            "HOST": self.host,
+            "UPSTREAM": upstream,
+            "UPSTREAM_SOCKET": "{ address: %s, port_value: %s }" % (upstream.partition(":")[::2]),
+            "BODY_1K": "a" * BODIES["/1k"],
+            "ROUTERS": router_blocks(routers),
+        }
+        for template in peer.templates:
+            text = (TEMPLATES / template).read_text()
+            (self.directory / template).write_text(self._fill(text))
+        command = [peer.program, *map(self._fill, peer.arguments)]
+        # A proxy that keeps state of its own keeps it here.
+        env = {"HOME": str(self.directory), "XDG_DATA_HOME": str(self.directory)}
+        self.process = Process(peer.name, command, core, self.directory / "log", env)
+
+    def _fill(self, text):
+        return re.sub(r"@([A-Z_0-9]+)@", lambda match: self.values[match[1]], text)
+
+    def wait(self, seconds=60):
+        """Waits for the right answer to a plain request, and says what came instead."""
+        answer = None
+
+        def is_right():
+            nonlocal answer
+            answer = get(self.port, "/1k", self.host)
+            return answer == (200, BODIES["/1k"]) or not self.process.is_alive()
+
+        wait_until(is_right, seconds)
+        if answer != (200, BODIES["/1k"]):
+            raise RuntimeError(f"{self.name} does not answer ({answer}); it said:\n{self.process.last_words()}")
+        return self
+
+
+def start_upstream(core, directory):
+    upstream = Running(UPSTREAM, core, directory)
+    (upstream.directory / "100k").write_bytes(b"a" * BODIES["/100k"])
+    return upstream.wait()
+
+
+def host(index):
+    return f"host-{index}.test"
+
+
+def router_blocks(count):
+    return "\n".join(router_block(index, host(index)) for index in range(count))
+
+
+def router_block(index, name):
+    return (
+        f'routers "r{index}" {{\n'
+        f'  rule    = "Host(`{name}`) && PathPrefix(`/`)"\n'
+        f'  service = "backend"\n'
+        f"}}\n"
+    )
+
+
+def get(port, path, name, timeout=5):
+    """Status and body length of one request on its own connection; None without an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("GET", path, headers={"Host": name})
+        response = connection.getresponse()
+        return response.status, len(response.read())
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()

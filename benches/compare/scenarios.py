@@ -1,0 +1,125 @@
+"""The scenarios: each measures and returns its table."""
+
+from idle import idle_connections
+from measure import interleave, start, started
+from reload import reload_10000
+from report import invalid, mebibytes, milliseconds, spread, table
+
+HEAD = ["", "CPU µs/request", "ratio", "requests/s", "p50 ms", "p99 ms", "peak MiB", "core used"]
+
+
+def saturation(path, close=False):
+    def run(bench):
+        with started(bench, bench.peers) as running:
+            results = saturate(bench, running, path, close)
+        if path == "/1k" and not close:
+            bench.saturation = {result.name: result.rate for result in results if not result.problem}
+        return throughput_table(results)
+
+    return run
+
+
+def saturate(bench, running, path, close=False):
+    return interleave(
+        bench,
+        running,
+        load=lambda proxy: bench.generator.saturate(proxy, path, bench.seconds, close=close),
+        warm_up=lambda proxy: bench.generator.saturate(proxy, path, 1, close=close),
+    )
+
+
+def throughput_table(results, base=None):
+    """The ratio is to `base`, or to the least CPU time of all."""
+    valid = [result.cpu_us for result in results if not result.problem]
+    base = base or min(valid, default=0)
+    rows = []
+    for result in results:
+        if result.problem:
+            rows.append(invalid(result.name, result.problem))
+            continue
+        rows.append([
+            result.name,
+            spread(result, lambda sample: sample.cpu_us),
+            f"{result.cpu_us / base:.2f}" if base else "",
+            spread(result, lambda sample: sample.load.rate, "{:.0f}"),
+            milliseconds(result, lambda load: load.p50_us),
+            milliseconds(result, lambda load: load.p99_us),
+            mebibytes(result.peak_rss),
+            f"{result.median(lambda sample: sample.busy):.0%}",
+        ])
+    return table(HEAD, rows)
+
+
+def routers(count):
+    """This many routers, the last one asked for, beside a gateway with one."""
+
+    def run(bench):
+        gateway = bench.gateway
+        if not gateway:
+            return "Not run: the gateway's program was not found."
+        running = [start(bench, gateway, routers=number) for number in (1, count)]
+        try:
+            if None in running:
+                return "**invalid**: the gateway did not start."
+            for proxy, number in zip(running, (1, count)):
+                proxy.name = f"{number} router{'s' if number > 1 else ''}"
+            one, many = saturate(bench, running, "/1k")
+        finally:
+            for proxy in filter(None, running):
+                proxy.process.stop()
+        if one.problem or many.problem:
+            return throughput_table([one, many])
+        per_router = (many.rss - one.rss) / (count - 1)
+        memory = f"Memory per router: {per_router:.0f} bytes (resident, after the load)."
+        return f"{throughput_table([one, many], base=one.cpu_us)}\n\n{memory}"
+
+    return run
+
+
+def latency_half(bench):
+    """Every proxy at one rate: half of what nginx could do."""
+    if not bench.generator.can_pace():
+        return "Not run: the paced load needs `cargo`."
+    with started(bench, bench.peers) as running:
+        if not running:
+            return "Not run: no peer answered."
+        # Half of nginx; where it is not among the peers, of the first that is.
+        pacer = next((proxy for proxy in running if proxy.name == "nginx"), running[0])
+        full = bench.saturation.get(pacer.name) or bench.generator.saturate(pacer, "/1k", bench.seconds).rate
+        rate = full / 2
+        results = interleave(
+            bench,
+            running,
+            load=lambda proxy: bench.generator.pace(proxy, "/1k", bench.seconds, rate),
+            warm_up=lambda proxy: bench.generator.pace(proxy, "/1k", 0.5, rate),
+        )
+    rows = []
+    for result in results:
+        if result.problem:
+            rows.append(invalid(result.name, result.problem))
+            continue
+        if result.rate < rate * 0.9:
+            rows.append([result.name, "cannot", "", "", "", f"{result.rate:.0f}"])
+            continue
+        rows.append([
+            result.name,
+            milliseconds(result, lambda load: load.p50_us),
+            milliseconds(result, lambda load: load.p99_us),
+            milliseconds(result, lambda load: load.max_us),
+            spread(result, lambda sample: sample.cpu_us),
+            f"{result.rate:.0f}",
+        ])
+    said = f"{rate:.0f} requests/s to each: half of what {pacer.name} answered at its most."
+    return f"{said}\n\n" + table(["", "p50 ms", "p99 ms", "slowest ms", "CPU µs/request", "requests/s"], rows)
+
+
+ALL = {
+    "keepalive-1k": ("1 KiB, 64 keep-alive connections", saturation("/1k")),
+    "keepalive-100k": ("100 KiB, 64 keep-alive connections", saturation("/100k")),
+    "new-connections": ("1 KiB, a new client connection for each request", saturation("/1k", close=True)),
+    "latency-half": ("1 KiB, 64 keep-alive connections at half of nginx's saturation", latency_half),
+    "idle-connections": ("Idle keep-alive connections", idle_connections),
+    "routers-1000": ("1,000 routers, the last one asked for", routers(1_000)),
+    "routers-10000": ("10,000 routers, the last one asked for", routers(10_000)),
+    "reload-10000": ("Reload of 10,000 routers when one of them changes", reload_10000),
+}
