@@ -58,7 +58,7 @@ fn rules(c: &mut Criterion) {
 }
 
 fn routes(count: usize, rule: impl Fn(usize) -> String) -> Vec<Route<()>> {
-    let route = |i| Route {
+    let route = |i: usize| Route {
         name: i.to_string().into(),
         priority: 0,
         rule: parse(&rule(i)),

@@ -17,25 +17,34 @@ const MAX_HOST: usize = 255;
 
 /// Why a request cannot be routed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 pub enum Malformed {
     /// An HTTP/1.1 request without a `Host` line, or an HTTP/2 one without authority.
-    #[error("missing host")]
     MissingHost,
     /// More than one `Host` line, or one that differs from the authority of an HTTP/2 request.
-    #[error("conflicting hosts")]
     ConflictingHosts,
     /// A host that is no host.
-    #[error("invalid host")]
     Host,
     /// A target that is neither a path nor a URI with one.
-    #[error("invalid request target")]
     Target,
     /// Broken escapes, forbidden bytes, or more `..` than segments to leave.
-    #[error("invalid path")]
     Path,
     /// `CONNECT`: a gateway is no tunnel.
-    #[error("CONNECT is not supported")]
     Connect,
+}
+
+impl Malformed {
+    /// What is wrong, for the answer.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::MissingHost => "missing host",
+            Self::ConflictingHosts => "conflicting hosts",
+            Self::Host => "invalid host",
+            Self::Target => "invalid request target",
+            Self::Path => "invalid path",
+            Self::Connect => "CONNECT is not supported",
+        }
+    }
 }
 
 /// Gives `request` the form in which everything after this sees it.
