@@ -219,6 +219,7 @@ fn normal_target(target: &str, method: &Method) -> Result<Option<PathAndQuery>, 
 mod tests {
     use super::*;
     use axum::body::Body;
+    use proptest::prelude::*;
 
     fn request(version: Version, target: &str, hosts: &[&[u8]]) -> Request {
         let mut request = Request::new(Body::empty());
@@ -363,5 +364,50 @@ mod tests {
         assert_eq!(normal(Method::CONNECT, "a.com:80"), Err(Malformed::Connect));
         assert_eq!(normal(Method::GET, "/%zz"), Err(Malformed::Path));
         assert_eq!(normal(Method::GET, "/a;b?c;d"), Ok("/a;b?c&d".to_owned()));
+    }
+
+    #[test]
+    fn an_asterisk_of_http2_loses_its_authority() {
+        let mut request = request(Version::HTTP_2, "/", &[]);
+        *request.method_mut() = Method::OPTIONS;
+        *request.uri_mut() = Uri::builder()
+            .scheme("https")
+            .authority("a.com")
+            .path_and_query("*")
+            .build()
+            .expect("a URI");
+        assert_eq!(normalize(&mut request), Ok(()));
+        assert_eq!(request.uri().to_string(), "*");
+        assert_eq!(request.headers()[HOST], "a.com");
+    }
+
+    proptest! {
+        #[test]
+        fn a_normal_request_stays_as_it_is(
+            host in prop::option::of("[a-zA-Z0-9.:\\[\\]@é]{0,12}|[Aa](\\.b)?\\.?(:[0-9]{0,5})?"),
+            target in "(http://[aB.:@0-9]{1,6})?(/[a/.%é*4-]{0,8})?(\\?[a;%&=]{0,4})?|\\*",
+            is_h2: bool,
+        ) {
+            let mut request = Request::new(Body::empty());
+            if is_h2 {
+                *request.version_mut() = Version::HTTP_2;
+            }
+            if let Some(host) = host {
+                let value = HeaderValue::from_bytes(host.as_bytes()).expect("a value");
+                request.headers_mut().insert(HOST, value);
+            }
+            if let Ok(uri) = target.parse() {
+                *request.uri_mut() = uri;
+            }
+            if normalize(&mut request).is_ok() {
+                let (uri, headers) = (request.uri().clone(), request.headers().clone());
+                prop_assert!(uri.authority().is_none() && uri.path().starts_with('/'));
+                prop_assert_eq!(normalize(&mut request), Ok(()));
+                prop_assert_eq!((request.uri(), request.headers()), (&uri, &headers));
+                let ip = IpAddr::from([127, 0, 0, 1]);
+                let is_lower = |facts: &Facts<'_>| facts.host == facts.host.to_ascii_lowercase();
+                prop_assert!(with_facts(&request, ip, is_lower));
+            }
+        }
     }
 }

@@ -303,6 +303,31 @@ mod tests {
     }
 
     #[test]
+    fn connections_are_found_by_their_server_name() {
+        let routes = ["HostSNI(`*`)", "HostSNI(`a.com`)", "HostSNI(`*.a.com`)"];
+        let route = |(i, text): (usize, &&str)| {
+            let rule = Rule::parse(text, Protocol::Tcp).expect(text);
+            Route {
+                name: "r".into(),
+                priority: rule.default_priority(),
+                rule,
+                service: i,
+            }
+        };
+        let table = Table::new(routes.iter().enumerate().map(route).collect());
+        let ip = std::net::IpAddr::from([127, 0, 0, 1]);
+        for (sni, expected) in [
+            (None, 0),
+            (Some("b.com"), 0),
+            (Some("a.com"), 1),
+            (Some("x.a.com"), 2),
+        ] {
+            let found = table.find(&Facts::of_connection(ip, sni, &[]));
+            assert_eq!(found.map(|route| route.service), Some(expected), "{sni:?}");
+        }
+    }
+
+    #[test]
     fn a_product_of_hosts_and_paths_does_not_fill_the_memory() {
         let list = |name: &str, value: &dyn Fn(u32) -> String| {
             let parts: Vec<_> = (0..2000)

@@ -2,7 +2,7 @@
 
 use super::RuleWarning;
 use super::matcher::Matcher;
-use super::parse::Argument;
+use super::string::Argument;
 use std::net::Ipv6Addr;
 
 /// What is wrong with an argument, and what to write instead.
