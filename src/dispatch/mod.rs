@@ -65,22 +65,15 @@ impl RequestDispatcher {
         Self { table }
     }
 
-    fn find(&self, request: &mut Request) -> Result<HttpService, Response> {
-        if let Err(malformed) = request::normalize(request) {
-            return Err(refuse_malformed(malformed, request.version()));
-        }
-        let Some(client_ip) = request.extensions().get::<Client>().map(Client::ip) else {
-            // No rule may judge a client that nobody has named.
-            return Err(refuse(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "unknown client address",
-            ));
-        };
+    fn find(&self, request: &mut Request) -> Result<HttpService, Refusal> {
+        request::normalize(request)?;
+        let client = request.extensions().get::<Client>();
+        let client_ip = client.ok_or(Refusal::UnknownClient)?.ip();
         let table = self.table.load();
         request::with_facts(request, client_ip, |facts| {
             table.find(facts).map(|route| route.service.clone())
         })
-        .ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no route matches"))
+        .ok_or(Refusal::NoRoute)
     }
 }
 
@@ -94,35 +87,52 @@ impl Service<Request> for RequestDispatcher {
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
+        let version = request.version();
         let answer = match self.find(&mut request) {
             Ok(service) => Answer::Route {
                 answer: service.oneshot(request),
             },
             Err(refusal) => Answer::Refusal {
-                refusal: ready(Ok(refusal)),
+                refusal: ready(Ok(refusal.answer(version))),
             },
         };
         DispatchFuture { answer }
     }
 }
 
-fn refuse_malformed(malformed: Malformed, version: Version) -> Response {
-    let (status, message) = match malformed {
-        Malformed::Connect => (StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not supported"),
-        Malformed::MissingHost => (StatusCode::BAD_REQUEST, "missing host"),
-        Malformed::ConflictingHosts => (StatusCode::BAD_REQUEST, "conflicting hosts"),
-        Malformed::Host => (StatusCode::BAD_REQUEST, "invalid host"),
-        Malformed::Target => (StatusCode::BAD_REQUEST, "invalid request target"),
-        Malformed::Path => (StatusCode::BAD_REQUEST, "invalid path"),
-    };
-    let mut response = refuse(status, message);
-    // Whoever sends this may mean something else by the bytes that follow, too. HTTP/2 frames them and
-    // knows no such header.
-    if version < Version::HTTP_2 {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
+/// Why a request reaches no route.
+enum Refusal {
+    Malformed(Malformed),
+    /// No rule may judge a client that the server has not named.
+    UnknownClient,
+    NoRoute,
+}
+
+impl From<Malformed> for Refusal {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
     }
-    response
+}
+
+impl Refusal {
+    fn answer(&self, version: Version) -> Response {
+        let (status, message) = match self {
+            Self::NoRoute => (StatusCode::NOT_FOUND, "no route matches"),
+            Self::UnknownClient => (StatusCode::INTERNAL_SERVER_ERROR, "unknown client address"),
+            Self::Malformed(malformed @ Malformed::Connect) => {
+                (StatusCode::METHOD_NOT_ALLOWED, malformed.message())
+            }
+            Self::Malformed(malformed) => (StatusCode::BAD_REQUEST, malformed.message()),
+        };
+        let mut response = refuse(status, message);
+        // Whoever sends what is malformed may mean something else by the bytes that follow, too. HTTP/2
+        // frames them and knows no such header.
+        if matches!(self, Self::Malformed(_)) && version < Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        response
+    }
 }
 
 fn refuse(status: StatusCode, message: &'static str) -> Response {
