@@ -9,10 +9,10 @@ pub mod table;
 
 use crate::stack::{HttpService, Request, Response};
 use a3s_layers::peer::Client;
+use a3s_layers::reject::{Shape, reject};
 use arc_swap::ArcSwap;
-use axum::body::Body;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
-use http::{StatusCode, Version};
+use http::header::{CONNECTION, HeaderValue};
+use http::{HeaderMap, StatusCode, Version};
 use pin_project_lite::pin_project;
 use request::Malformed;
 use std::convert::Infallible;
@@ -30,6 +30,7 @@ use tower::{Service, ServiceExt};
 #[derive(Debug, Clone)]
 pub struct RequestDispatcher {
     table: Arc<ArcSwap<Table>>,
+    rejects_encoded_slash: bool,
 }
 
 pin_project! {
@@ -62,11 +63,23 @@ impl Future for DispatchFuture {
 impl RequestDispatcher {
     /// Serves by whatever table is stored at the time of a request.
     pub fn new(table: Arc<ArcSwap<Table>>) -> Self {
-        Self { table }
+        Self {
+            table,
+            rejects_encoded_slash: false,
+        }
+    }
+
+    /// Refuses a path that has `%2F` in it: some servers take it for a slash, and rules do not.
+    pub fn rejecting_encoded_slash(mut self, rejects: bool) -> Self {
+        self.rejects_encoded_slash = rejects;
+        self
     }
 
     fn find(&self, request: &mut Request) -> Result<HttpService, Refusal> {
         request::normalize(request)?;
+        if self.rejects_encoded_slash && request.uri().path().contains("%2F") {
+            return Err(Malformed::Path.into());
+        }
         let client = request.extensions().get::<Client>();
         let client_ip = client.ok_or(Refusal::UnknownClient)?.ip();
         let table = self.table.load();
@@ -93,7 +106,7 @@ impl Service<Request> for RequestDispatcher {
                 answer: service.oneshot(request),
             },
             Err(refusal) => Answer::Refusal {
-                refusal: ready(Ok(refusal.answer(version))),
+                refusal: ready(Ok(refusal.answer(request.headers(), version))),
             },
         };
         DispatchFuture { answer }
@@ -115,7 +128,7 @@ impl From<Malformed> for Refusal {
 }
 
 impl Refusal {
-    fn answer(&self, version: Version) -> Response {
+    fn answer(&self, headers: &HeaderMap, version: Version) -> Response {
         let (status, message) = match self {
             Self::NoRoute => (StatusCode::NOT_FOUND, "no route matches"),
             Self::UnknownClient => (StatusCode::INTERNAL_SERVER_ERROR, "unknown client address"),
@@ -124,7 +137,7 @@ impl Refusal {
             }
             Self::Malformed(malformed) => (StatusCode::BAD_REQUEST, malformed.message()),
         };
-        let mut response = refuse(status, message);
+        let mut response = reject(status, message, Shape::of(headers));
         // Whoever sends what is malformed may mean something else by the bytes that follow, too. HTTP/2
         // frames them and knows no such header.
         if matches!(self, Self::Malformed(_)) && version < Version::HTTP_2 {
@@ -133,14 +146,6 @@ impl Refusal {
         }
         response
     }
-}
-
-fn refuse(status: StatusCode, message: &'static str) -> Response {
-    let mut response = Response::new(Body::from(message));
-    *response.status_mut() = status;
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, text);
-    response
 }
 
 #[cfg(test)]

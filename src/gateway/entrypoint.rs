@@ -114,18 +114,18 @@ impl Drop for Entrypoint {
 }
 
 /// The table of an entrypoint, and the rest of it once the table has its place.
-fn parts(
-    compiled: CompiledEntrypoint,
-) -> (Table, impl FnOnce(&Arc<ArcSwap<Table>>) -> Handling) {
+fn parts(compiled: CompiledEntrypoint) -> (Table, impl FnOnce(&Arc<ArcSwap<Table>>) -> Handling) {
     let CompiledEntrypoint {
         max_connections,
         trusted_proxies,
         limits,
+        rejects_encoded_slash,
         table,
         ..
     } = compiled;
     let make = move |table: &Arc<ArcSwap<Table>>| {
-        let dispatcher = RequestDispatcher::new(Arc::clone(table));
+        let dispatcher = RequestDispatcher::new(Arc::clone(table))
+            .rejecting_encoded_slash(rejects_encoded_slash);
         Handling {
             service: BoxCloneSyncService::new(HttpServer::new(limits, dispatcher)),
             max_connections,
