@@ -1,14 +1,35 @@
 //! The configuration: what an operator writes, as one typed value.
 
 mod admin;
+mod check;
+mod code;
+mod de;
+mod diagnostic;
 mod entrypoint;
+mod eval;
+mod files;
+mod functions;
+mod load;
 mod provider;
+mod read;
+mod report;
 mod router;
 mod service;
+mod source;
+mod syntax;
+mod template;
+mod tree;
 mod values;
+mod walk;
+
+#[cfg(test)]
+mod tests;
 
 pub use admin::AdminConfig;
+pub use code::{Code, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol};
+pub use load::{Loaded, Source, load};
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;
 pub use service::{
@@ -17,8 +38,11 @@ pub use service::{
 };
 pub use values::{Address, Scheme, Secret, ServerUrl, ValueError};
 
+pub(crate) use load::digest_now;
+
 use indexmap::IndexMap;
 use serde::Serialize;
+use std::{fmt, path::PathBuf, str::FromStr};
 
 /// The service that stands for the admin API; it always exists.
 pub const ADMIN_SERVICE: &str = "admin@internal";
@@ -65,3 +89,66 @@ impl PartialEq for GatewayConfig {
             && self.services.iter().eq(&other.services)
     }
 }
+
+impl GatewayConfig {
+    /// Loads and checks a file, or a directory of `*.hcl`.
+    pub async fn from_file(path: impl Into<PathBuf>) -> Result<GatewayConfig, ConfigError> {
+        let source = Source::new(path);
+        let loaded = tokio::task::spawn_blocking(move || load(&source)).await;
+        match loaded {
+            Ok(loaded) => loaded.into_result(),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Loads and checks a text.
+    pub fn from_hcl(text: &str) -> Result<GatewayConfig, ConfigError> {
+        load::load_text(text, &|name| std::env::var(name).ok()).into_result()
+    }
+}
+
+impl FromStr for GatewayConfig {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<GatewayConfig, ConfigError> {
+        GatewayConfig::from_hcl(text)
+    }
+}
+
+impl Loaded {
+    /// The configuration, or why there is none.
+    pub fn into_result(self) -> Result<GatewayConfig, ConfigError> {
+        self.config.ok_or(ConfigError(self.diagnostics))
+    }
+}
+
+/// Why a configuration is refused. It prints every problem, each in a line, so that `main() -> Result` shows them.
+#[derive(Clone)]
+pub struct ConfigError(Diagnostics);
+
+impl ConfigError {
+    /// The problems.
+    pub fn diagnostics(&self) -> &Diagnostics {
+        &self.0
+    }
+}
+
+impl From<Diagnostics> for ConfigError {
+    fn from(diagnostics: Diagnostics) -> ConfigError {
+        ConfigError(diagnostics)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for ConfigError {}
