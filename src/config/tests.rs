@@ -353,8 +353,8 @@ fn each_problem_is_told_where_it_is() {
             "18:43 E006 the URL of a server has no path",
         ),
         (
-            "services \"b\" {\n load_balancer { strategy = \"rundom\" }\n}",
-            "18:28 E006 `rundom` is not one of `round-robin`, `weighted`, `least-connections`, `random`; did you mean `random`?",
+            "services \"b\" {\n load_balancer {\n strategy = \"rundom\"\n servers = [{ url = \"http://a\" }] }\n}",
+            "19:13 E006 `rundom` is not one of `round-robin`, `weighted`, `least-connections`, `random`; did you mean `random`?",
         ),
         (
             "entrypoints \"t\" {\n address = \":1\"\n protocol = \"tcp\"\n}",

@@ -34,6 +34,7 @@ impl GatewayConfig {
         check.ranges();
         check.routers();
         check.services();
+        check.unused();
         check.problems
     }
 }

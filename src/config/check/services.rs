@@ -2,7 +2,7 @@
 
 use super::Check;
 use super::place::{Key, keys};
-use crate::config::code::Code;
+use crate::config::code::{Code, Severity};
 use crate::config::diagnostic::Problem;
 use crate::config::{LoadBalancerConfig, RespondConfig, UpstreamTlsConfig};
 use http::{HeaderName, HeaderValue};
@@ -23,13 +23,6 @@ const FRAMING: [&str; 6] = [
 impl Check<'_> {
     pub(super) fn services(&mut self) {
         let config = self.config;
-        let used: HashSet<&str> = config
-            .routers
-            .values()
-            .map(|router| router.service.as_str())
-            .collect();
-        // The service that a misspelt name was meant for is not unused.
-        let dangling = (self.problems.iter()).any(|problem| problem.code == Code::UnknownReference);
         for (name, service) in &config.services {
             self.name("services", "service", name);
             match (&service.load_balancer, &service.respond) {
@@ -49,11 +42,30 @@ impl Check<'_> {
             if let Some(respond) = &service.respond {
                 self.respond(name, respond);
             }
-            if self.whole && !dangling && !used.contains(name.as_str()) {
-                let problem =
-                    Problem::new(Code::Unused, format!("no router uses service `{name}`"));
-                self.report(&[Key::Name("services"), Key::Entry(name)], problem);
-            }
+        }
+    }
+
+    /// Only where nothing is wrong: the service that a misspelt name was meant for is not unused.
+    pub(super) fn unused(&mut self) {
+        if !self.whole
+            || self
+                .problems
+                .iter()
+                .any(|problem| problem.code.severity() == Severity::Error)
+        {
+            return;
+        }
+        let config = self.config;
+        let used: HashSet<&str> = (config.routers.values())
+            .map(|router| router.service.as_str())
+            .collect();
+        for name in config
+            .services
+            .keys()
+            .filter(|name| !used.contains(name.as_str()))
+        {
+            let problem = Problem::new(Code::Unused, format!("no router uses service `{name}`"));
+            self.report(&[Key::Name("services"), Key::Entry(name)], problem);
         }
     }
 
