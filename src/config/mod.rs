@@ -94,16 +94,24 @@ impl GatewayConfig {
     /// Loads and checks a file, or a directory of `*.hcl`.
     pub async fn from_file(path: impl Into<PathBuf>) -> Result<GatewayConfig, ConfigError> {
         let source = Source::new(path);
-        let loaded = tokio::task::spawn_blocking(move || load(&source)).await;
-        match loaded {
-            Ok(loaded) => loaded.into_result(),
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        blocking(move || load(&source)).await.into_result()
     }
 
     /// Loads and checks a text.
     pub fn from_hcl(text: &str) -> Result<GatewayConfig, ConfigError> {
         load::load_text(text, &|name| std::env::var(name).ok()).into_result()
+    }
+}
+
+/// Runs what reads files off the runtime's threads: a disk may be slow.
+pub(crate) async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(run).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is going down cancels it, and then nobody is left to wait.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

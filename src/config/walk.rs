@@ -59,46 +59,38 @@ impl Evaluator<'_> {
 
     fn walk_block(&mut self, map: &mut Map, block: &Block, file: u32) {
         let key_at = At::new(file, block.ident.span().unwrap_or_default());
-        let last = block
-            .labels
-            .last()
-            .and_then(label_span)
-            .unwrap_or(key_at.span());
-        // A block is shown by its head.
-        let head = At::new(file, key_at.span().start..last.end.max(key_at.span().end));
+        if let Some(second) = block.labels.get(1).and_then(label_span) {
+            let problem = Problem::new(Code::InvalidValue, "a block has one label at most");
+            self.problems.push(problem.at(At::new(file, second)));
+        }
         let mut body = Map::default();
         for structure in block.body.iter() {
             self.walk_structure(&mut body, structure, file);
         }
-        let mut value = Node::new(Kind::Map(body), head);
-        // From the innermost label outward, each is a map of one.
-        for (index, label) in block.labels.iter().enumerate().rev() {
-            let at = label_span(label).map_or(head, |span| At::new(file, span));
-            let name = match label {
-                BlockLabel::Ident(name) => name.as_str(),
-                BlockLabel::String(name) => name.as_str(),
-            };
-            let form = if index + 1 == block.labels.len() {
-                Form::Block
-            } else {
-                Form::Labelled
-            };
-            let mut outer = Map::default();
-            outer.add(name.to_owned(), at, value, form, &mut self.problems);
-            value = Node::new(Kind::Map(outer), head);
-        }
-        let form = if block.labels.is_empty() {
-            Form::Block
-        } else {
-            Form::Labelled
+        let key = block.ident.as_str().to_owned();
+        let Some(label) = block.labels.first() else {
+            let value = Node::new(Kind::Map(body), key_at);
+            map.add(key, key_at, value, Form::Block, &mut self.problems);
+            return;
         };
-        map.add(
-            block.ident.as_str().to_owned(),
-            key_at,
+        let label_at = label_span(label).map_or(key_at, |span| At::new(file, span));
+        let name = match label {
+            BlockLabel::Ident(name) => name.as_str(),
+            BlockLabel::String(name) => name.as_str(),
+        };
+        // A block is shown by its head, and a label is a map of one.
+        let head = At::new(file, key_at.span().start..label_at.span().end);
+        let mut named = Map::default();
+        let value = Node::new(Kind::Map(body), head);
+        named.add(
+            name.to_owned(),
+            label_at,
             value,
-            form,
+            Form::Block,
             &mut self.problems,
         );
+        let value = Node::new(Kind::Map(named), head);
+        map.add(key, key_at, value, Form::Labelled, &mut self.problems);
     }
 }
 

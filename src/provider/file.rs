@@ -2,7 +2,7 @@
 
 use super::Fragment;
 use super::watch::Watch;
-use crate::config::{Loaded, Source, digest_now, load};
+use crate::config::{Loaded, Source, blocking, digest_now, load};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,17 +100,9 @@ impl FileProvider {
     }
 }
 
-/// Off the runtime's threads: a disk may be slow.
 async fn read(source: &Source) -> Loaded {
     let source = source.clone();
     blocking(move || load(&source)).await
-}
-
-async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(run).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }
 
 /// Whether files are watched, and how.

@@ -1,5 +1,9 @@
 //! What operators write, and what they are told.
 
+mod directories;
+mod hostile;
+mod many;
+
 use super::load::{load_in, load_text};
 use super::*;
 use std::time::Duration;
@@ -353,7 +357,7 @@ fn each_problem_is_told_where_it_is() {
             "18:43 E006 the URL of a server has no path",
         ),
         (
-            "services \"b\" {\n load_balancer {\n strategy = \"rundom\"\n servers = [{ url = \"http://a\" }] }\n}",
+            "services \"b\" {\n load_balancer {\n strategy = \"rundom\"\n servers = [{ url = \"http://a\" }]\n }\n}",
             "19:13 E006 `rundom` is not one of `round-robin`, `weighted`, `least-connections`, `random`; did you mean `random`?",
         ),
         (
