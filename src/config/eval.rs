@@ -4,15 +4,12 @@
 //! depth, says where inside a template a name is unknown, and remembers which values came from outside the file.
 
 use super::code::Code;
-use super::diagnostic::{Problem, did_you_mean};
+use super::diagnostic::Problem;
 use super::functions;
 use super::source::{At, Files};
 use super::tree::{Form, Kind, List, Map, Node, Origin};
-use hcl_edit::expr::{
-    Array, BinaryOperator, Expression, ForExpr, FuncCall, Object, ObjectKey, Traversal,
-    TraversalOperator, UnaryOperator,
-};
-use hcl_edit::{Span, structure::Body};
+use hcl_edit::Span;
+use hcl_edit::expr::{Array, Expression, ForExpr, FuncCall, Object, ObjectKey};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -20,11 +17,13 @@ use std::path::PathBuf;
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// What an evaluation may cost in all: a node or sixteen bytes of computed text cost one.
-const FUEL: u64 = 5_000_000;
+const FUEL: u64 = 1_000_000;
+/// What the arguments of a function may weigh: some functions make much out of little.
+const MAX_ARGUMENTS: u64 = 100_000;
 /// How deep evaluation may go, variables that use variables included.
 const MAX_DEPTH: usize = 160;
 /// How deep the value of a variable may be.
-const MAX_VALUE_DEPTH: usize = 64;
+pub(super) const MAX_VALUE_DEPTH: usize = 64;
 
 pub(crate) struct Evaluator<'a> {
     pub(crate) problems: Vec<Problem>,
@@ -33,15 +32,15 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) base: PathBuf,
     /// The files that `file()` read, with their contents.
     pub(crate) read: Vec<(PathBuf, Option<String>)>,
-    environment: Environment<'a>,
-    variables: HashMap<String, Variable<'a>>,
-    locals: Vec<(String, Node)>,
-    in_template: bool,
-    fuel: u64,
+    pub(super) environment: Environment<'a>,
+    pub(super) variables: HashMap<String, Variable<'a>>,
+    pub(super) locals: Vec<(String, Node)>,
+    pub(super) in_template: bool,
+    pub(super) fuel: u64,
     depth: usize,
 }
 
-enum Variable<'a> {
+pub(super) enum Variable<'a> {
     Written(&'a Expression, At),
     BeingRead(At),
     Ready(Node),
@@ -63,91 +62,13 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// Declares the variables of a `variables { }` block; they are evaluated when they are used.
-    pub(crate) fn declare(&mut self, body: &'a Body, file: u32) {
-        for block in body.get_blocks("variables") {
-            if let Some(label) = block.labels.first() {
-                let at = At::new(file, label.span().unwrap_or_default());
-                self.problems
-                    .push(Problem::new(Code::WrongType, "`variables` has no label").at(at));
-            }
-            for block in block.body.blocks() {
-                let at = At::new(file, block.ident.span().unwrap_or_default());
-                let message = format!("`{}` is not a value", block.ident.as_str());
-                self.problems.push(
-                    Problem::new(Code::WrongType, message)
-                        .at(at)
-                        .help("write `name = value`".to_owned()),
-                );
-            }
-            for attribute in block.body.attributes() {
-                let name = attribute.key.as_str();
-                let at = At::new(file, attribute.key.span().unwrap_or_default());
-                if let Some(Variable::Written(_, first)) = self.variables.get(name) {
-                    let problem = Problem::new(
-                        Code::Duplicate,
-                        format!("variable `{name}` is declared twice"),
-                    );
-                    self.problems.push(
-                        problem
-                            .at(at)
-                            .label("again here")
-                            .also(Some(*first), "first declared here"),
-                    );
-                    continue;
-                }
-                self.variables
-                    .insert(name.to_owned(), Variable::Written(&attribute.value, at));
-            }
-        }
-    }
-
-    /// Sets declared variables from the command line.
-    pub(crate) fn override_variables(&mut self, values: &[(String, String)]) {
-        for (name, value) in values {
-            let Some(Variable::Written(_, at) | Variable::BeingRead(at)) = self.variables.get(name)
-            else {
-                if let Some(Variable::Ready(node)) = self.variables.get_mut(name) {
-                    node.kind = Kind::Str(value.clone());
-                    continue;
-                }
-                let help = did_you_mean(name, self.variables.keys().map(String::as_str));
-                let message =
-                    format!("variable `{name}` of the command line is not declared in `variables`");
-                self.problems
-                    .push(Problem::new(Code::UnknownVariable, message).help(help));
-                continue;
-            };
-            let node = Node {
-                kind: Kind::Str(value.clone()),
-                at: *at,
-                origin: Origin::Hidden,
-            };
-            self.variables.insert(name.clone(), Variable::Ready(node));
-        }
-    }
-
-    /// Evaluates variables that nothing uses as well, so that their problems are not hidden until something does.
-    pub(crate) fn read_variables(&mut self) {
-        let mut written: Vec<(At, String)> = (self.variables.iter())
-            .filter_map(|(name, variable)| match variable {
-                Variable::Written(_, at) => Some((*at, name.clone())),
-                _ => None,
-            })
-            .collect();
-        written.sort();
-        for (at, name) in written {
-            self.variable(&name, at);
-        }
-    }
-
     pub(crate) fn report(&mut self, problem: Problem) -> Node {
         let node = Node::stand_in(problem.at.unwrap_or(At::new(0, 0..0)));
         self.problems.push(problem);
         node
     }
 
-    fn fault(&mut self, code: Code, at: At, message: impl Into<String>) -> Node {
+    pub(super) fn fault(&mut self, code: Code, at: At, message: impl Into<String>) -> Node {
         self.report(Problem::new(code, message).at(at))
     }
 
@@ -226,7 +147,7 @@ impl<'a> Evaluator<'a> {
             Expression::BinaryOp(op) => {
                 let left = self.eval(&op.lhs_expr, at);
                 let right = self.eval(&op.rhs_expr, at);
-                self.binary(left, *op.operator.value(), right, at)
+                self.binary(&left, *op.operator.value(), &right, at)
             }
         }
     }
@@ -290,209 +211,16 @@ impl<'a> Evaluator<'a> {
         text
     }
 
-    /// A bare word: a loop's variable, or, within a template, a variable of the environment.
-    fn name(&mut self, name: &str, at: At) -> Node {
-        if let Some((_, node)) = self.locals.iter().rev().find(|(local, _)| local == name) {
-            let node = node.clone();
-            self.spend(node.weight(), at);
-            return node;
-        }
-        if self.in_template {
-            return match (self.environment)(name) {
-                Some(value) => self.from_outside(value, at),
-                None => {
-                    let message = format!("the environment variable `{name}` is not set");
-                    let help =
-                        format!("set it, or give a default: `${{env(\"{name}\", \"...\")}}`");
-                    self.report(
-                        Problem::new(Code::UnknownVariable, message)
-                            .at(at)
-                            .help(help),
-                    )
-                }
-            };
-        }
-        self.bare(at)
-    }
-
-    fn bare(&mut self, at: At) -> Node {
-        let written = self.files.slice(at).to_owned();
-        let problem = Problem::new(Code::Expression, format!("`{written}` is not a value"));
-        self.report(
-            problem
-                .at(at)
-                .help(format!("put it in quotes: \"{written}\"")),
-        )
-    }
-
     /// A string that is not part of the file.
-    pub(crate) fn from_outside(&mut self, value: String, at: At) -> Node {
+    pub(crate) fn outside(&mut self, value: &str, at: At) -> Node {
         self.spend(1 + value.len() as u64 / 16, at);
-        let mut node = self.text(&value, at);
+        let mut node = self.text(value, at);
         node.origin = Origin::Hidden;
         node
     }
 
     pub(crate) fn environment(&self, name: &str) -> Option<String> {
         (self.environment)(name)
-    }
-
-    fn variable(&mut self, name: &str, at: At) -> Node {
-        match self.variables.get(name) {
-            Some(Variable::Ready(node)) => {
-                let node = Node { at, ..node.clone() };
-                self.spend(node.weight(), at);
-                return node;
-            }
-            Some(Variable::BeingRead(first)) => {
-                let problem =
-                    Problem::new(Code::Expression, format!("variable `{name}` needs itself"));
-                let problem = problem.at(at).also(Some(*first), "declared here");
-                return self.report(problem);
-            }
-            Some(Variable::Written(..)) => {}
-            None => {
-                let help = did_you_mean(name, self.variables.keys().map(String::as_str));
-                let message = format!("variable `{name}` is not declared");
-                return self.report(
-                    Problem::new(Code::UnknownVariable, message)
-                        .at(at)
-                        .help(help),
-                );
-            }
-        }
-        let Some(Variable::Written(expr, declared)) = self.variables.remove(name) else {
-            unreachable!("the other states were answered above");
-        };
-        self.variables
-            .insert(name.to_owned(), Variable::BeingRead(declared));
-        // A variable sees neither the loops nor the template that it is used in.
-        let locals = std::mem::take(&mut self.locals);
-        let in_template = std::mem::take(&mut self.in_template);
-        let mut node = self.eval(expr, declared);
-        self.locals = locals;
-        self.in_template = in_template;
-        if node.depth() > MAX_VALUE_DEPTH {
-            node = self.fault(
-                Code::Expression,
-                declared,
-                format!("the value of variable `{name}` is nested too deeply"),
-            );
-        }
-        // Its text stands elsewhere: a place inside it cannot be shown where it is used.
-        node.origin = node.origin.max(Origin::Computed);
-        let used = Node { at, ..node.clone() };
-        self.variables
-            .insert(name.to_owned(), Variable::Ready(node));
-        self.spend(used.weight(), at);
-        used
-    }
-
-    fn traversal(&mut self, traversal: &Traversal, at: At) -> Node {
-        let mut operators = traversal.operators.iter().map(|operator| operator.value());
-        let value = match &traversal.expr {
-            Expression::Variable(root) if !self.is_local(root.as_str()) => {
-                if root.as_str() != "var" {
-                    return match self.in_template {
-                        true => self.fault(
-                            Code::UnknownVariable,
-                            at,
-                            format!("`{}` is not known here", root.as_str()),
-                        ),
-                        false => self.bare(at),
-                    };
-                }
-                match operators.next() {
-                    Some(TraversalOperator::GetAttr(name)) => self.variable(name.as_str(), at),
-                    _ => return self.fault(Code::Expression, at, "write `var.name`"),
-                }
-            }
-            expr => self.eval(expr, at),
-        };
-        let operators: Vec<_> = operators.collect();
-        self.walk(value, &operators, at)
-    }
-
-    fn is_local(&self, name: &str) -> bool {
-        self.locals.iter().any(|(local, _)| local == name)
-    }
-
-    fn walk(&mut self, mut value: Node, operators: &[&TraversalOperator], at: At) -> Node {
-        for (index, operator) in operators.iter().enumerate() {
-            let rest = &operators[index + 1..];
-            value = match operator {
-                TraversalOperator::GetAttr(name) => {
-                    self.index(value, &Kind::Str(name.as_str().to_owned()), at)
-                }
-                TraversalOperator::LegacyIndex(index) => {
-                    self.index(value, &Kind::Int((*index.value()).into()), at)
-                }
-                TraversalOperator::Index(expr) => {
-                    let key = self.eval(expr, at);
-                    self.index(value, &key.kind, at)
-                }
-                TraversalOperator::FullSplat(_) => return self.splat(value, rest, at),
-                TraversalOperator::AttrSplat(_) => {
-                    let attrs = rest
-                        .iter()
-                        .take_while(|op| matches!(op, TraversalOperator::GetAttr(_)))
-                        .count();
-                    let list = self.splat(value, &rest[..attrs], at);
-                    return self.walk(list, &rest[attrs..], at);
-                }
-            };
-        }
-        value
-    }
-
-    fn splat(&mut self, value: Node, operators: &[&TraversalOperator], at: At) -> Node {
-        let origin = value.origin.max(Origin::Computed);
-        let items = match value.kind {
-            Kind::StandIn => return Node::stand_in(at),
-            Kind::Null => Vec::new(),
-            Kind::List(list) => list.items,
-            kind => vec![Node { kind, at, origin }],
-        };
-        let items = items
-            .into_iter()
-            .map(|item| self.walk(item, operators, at))
-            .collect();
-        Node {
-            kind: Kind::List(List {
-                items,
-                blocks: false,
-            }),
-            at,
-            origin,
-        }
-    }
-
-    fn index(&mut self, value: Node, key: &Kind, at: At) -> Node {
-        let origin = value.origin.max(Origin::Computed);
-        let (what, hidden) = (value.what(), value.origin == Origin::Hidden);
-        let found = match (value.kind, key) {
-            (Kind::StandIn, _) | (_, Kind::StandIn) => return Node::stand_in(at),
-            (Kind::Map(mut map), Kind::Str(key)) => {
-                let found = map.entries.swap_remove(key).map(|entry| entry.value);
-                found.ok_or_else(|| match hidden {
-                    true => "there is no such key".to_owned(),
-                    false => format!("there is no key `{key}`"),
-                })
-            }
-            (Kind::List(mut list), Kind::Int(index)) => match usize::try_from(*index) {
-                Ok(index) if index < list.items.len() => Ok(list.items.swap_remove(index)),
-                _ => Err(format!("there is no element {index}")),
-            },
-            _ => Err(format!("{what} has no such element")),
-        };
-        match found {
-            Ok(node) => Node {
-                at,
-                origin: origin.max(node.origin),
-                ..node
-            },
-            Err(message) => self.fault(Code::Expression, at, message),
-        }
     }
 
     fn call(&mut self, call: &FuncCall, at: At) -> Node {
@@ -514,6 +242,9 @@ impl<'a> Evaluator<'a> {
         }
         if args.iter().any(Node::is_stand_in) {
             return Node::stand_in(at);
+        }
+        if args.iter().map(Node::weight).sum::<u64>() > MAX_ARGUMENTS {
+            return self.fault(Code::Expression, at, "the arguments are too large");
         }
         let origin = args
             .iter()
@@ -654,51 +385,6 @@ impl<'a> Evaluator<'a> {
             }
         }
     }
-
-    fn unary(&mut self, operator: UnaryOperator, value: Node, at: At) -> Node {
-        let origin = value.origin;
-        let kind = match (operator, value.kind) {
-            (_, Kind::StandIn) => Kind::StandIn,
-            (UnaryOperator::Not, Kind::Bool(value)) => Kind::Bool(!value),
-            (UnaryOperator::Neg, Kind::Int(value)) if value != i128::MIN => Kind::Int(-value),
-            (UnaryOperator::Neg, Kind::Float(value)) => Kind::Float(-value),
-            _ => {
-                return self.fault(
-                    Code::Expression,
-                    at,
-                    format!("`{}` cannot be applied to this", operator.as_str()),
-                );
-            }
-        };
-        Node { kind, at, origin }
-    }
-
-    fn binary(&mut self, left: Node, operator: BinaryOperator, right: Node, at: At) -> Node {
-        use BinaryOperator as Op;
-        let origin = left.origin.max(right.origin).max(Origin::Computed);
-        if left.is_stand_in() || right.is_stand_in() {
-            return Node::stand_in(at);
-        }
-        self.spend(left.weight() + right.weight(), at);
-        let kind = match (&left.kind, operator, &right.kind) {
-            (_, Op::Eq, _) => Some(Kind::Bool(same(&left, &right))),
-            (_, Op::NotEq, _) => Some(Kind::Bool(!same(&left, &right))),
-            (Kind::Bool(left), Op::And, Kind::Bool(right)) => Some(Kind::Bool(*left && *right)),
-            (Kind::Bool(left), Op::Or, Kind::Bool(right)) => Some(Kind::Bool(*left || *right)),
-            (Kind::Int(left), _, Kind::Int(right)) => whole(*left, operator, *right),
-            (left, _, right) => as_float(left)
-                .zip(as_float(right))
-                .and_then(|(left, right)| real(left, operator, right)),
-        };
-        match kind {
-            Some(kind) => Node { kind, at, origin },
-            None => self.fault(
-                Code::Expression,
-                at,
-                format!("`{}` cannot be applied to these", operator.as_str()),
-            ),
-        }
-    }
 }
 
 fn number(number: &hcl_edit::Number, at: At) -> Node {
@@ -708,72 +394,6 @@ fn number(number: &hcl_edit::Number, at: At) -> Node {
         .or(number.as_u64().map(i128::from));
     let kind = int.map(Kind::Int).or(number.as_f64().map(Kind::Float));
     Node::new(kind.unwrap_or(Kind::Null), at)
-}
-
-fn as_float(kind: &Kind) -> Option<f64> {
-    match kind {
-        Kind::Int(value) => Some(*value as f64),
-        Kind::Float(value) => Some(*value),
-        _ => None,
-    }
-}
-
-fn whole(left: i128, operator: BinaryOperator, right: i128) -> Option<Kind> {
-    use BinaryOperator as Op;
-    match operator {
-        Op::Plus => left.checked_add(right).map(Kind::Int),
-        Op::Minus => left.checked_sub(right).map(Kind::Int),
-        Op::Mul => left.checked_mul(right).map(Kind::Int),
-        Op::Mod => left.checked_rem(right).map(Kind::Int),
-        Op::Div if left.checked_rem(right) == Some(0) => left.checked_div(right).map(Kind::Int),
-        _ => real(left as f64, operator, right as f64),
-    }
-}
-
-fn real(left: f64, operator: BinaryOperator, right: f64) -> Option<Kind> {
-    use BinaryOperator as Op;
-    let value = match operator {
-        Op::Less => return Some(Kind::Bool(left < right)),
-        Op::LessEq => return Some(Kind::Bool(left <= right)),
-        Op::Greater => return Some(Kind::Bool(left > right)),
-        Op::GreaterEq => return Some(Kind::Bool(left >= right)),
-        Op::Plus => left + right,
-        Op::Minus => left - right,
-        Op::Mul => left * right,
-        Op::Div => left / right,
-        Op::Mod => left % right,
-        _ => return None,
-    };
-    value.is_finite().then_some(Kind::Float(value))
-}
-
-fn same(left: &Node, right: &Node) -> bool {
-    match (&left.kind, &right.kind) {
-        (Kind::Null, Kind::Null) => true,
-        (Kind::Bool(left), Kind::Bool(right)) => left == right,
-        (Kind::Str(left), Kind::Str(right)) => left == right,
-        (Kind::Int(left), Kind::Int(right)) => left == right,
-        (Kind::List(left), Kind::List(right)) => {
-            left.items.len() == right.items.len()
-                && left
-                    .items
-                    .iter()
-                    .zip(&right.items)
-                    .all(|(left, right)| same(left, right))
-        }
-        (Kind::Map(left), Kind::Map(right)) => {
-            let same_in = |(key, entry): (&String, &super::tree::Entry)| {
-                right
-                    .entries
-                    .get(key)
-                    .is_some_and(|other| same(&entry.value, &other.value))
-            };
-            left.entries.len() == right.entries.len() && left.entries.iter().all(same_in)
-        }
-        (left, right) => as_float(left)
-            .zip(as_float(right))
-            .is_some_and(|(left, right)| left == right),
-    }
 }
 
 /// A value as a template writes it; lists and objects cannot be written.

@@ -117,7 +117,7 @@ fn env(evaluator: &mut Evaluator<'_>, args: &[Node], at: At) -> Result<Node, Str
         _ => return Err("`env` takes a name, and a default if you like".to_owned()),
     };
     match (evaluator.environment(name), default) {
-        (Some(value), _) => Ok(evaluator.from_outside(value, at)),
+        (Some(value), _) => Ok(evaluator.outside(&value, at)),
         (None, Some(default)) => Ok(default.clone()),
         (None, None) => Err(format!("the environment variable `{name}` is not set")),
     }
@@ -133,7 +133,7 @@ fn file(evaluator: &mut Evaluator<'_>, args: &[Node], at: At) -> Result<Node, St
         Origin::Hidden => error,
         _ => format!("`{}`: {error}", path.display()),
     })?;
-    Ok(evaluator.from_outside(content.trim().to_owned(), at))
+    Ok(evaluator.outside(content.trim(), at))
 }
 
 fn base64decode(text: &str) -> Result<String, String> {
@@ -250,6 +250,9 @@ fn join(args: &[Node]) -> Result<String, String> {
         for item in &list.items {
             parts.push(as_text(item).ok_or("`join` takes lists of strings")?);
         }
+    }
+    if separator.len().saturating_mul(parts.len()) > MAX_VALUE_FILE as usize {
+        return Err("the text of `join` is too long".to_owned());
     }
     Ok(parts.join(separator))
 }

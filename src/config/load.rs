@@ -69,14 +69,14 @@ pub(super) fn load_in(source: &Source, environment: Environment<'_>) -> Loaded {
             source.path.parent().unwrap_or(Path::new("")).to_owned()
         }
     };
-    finish(input, base, &source.vars, environment)
+    finish(input, &base, &source.vars, environment)
 }
 
 /// From a text; what it names is relative to the working directory.
 pub(super) fn load_text(text: &str, environment: Environment<'_>) -> Loaded {
     let mut input = Input::default();
     input.text(PathBuf::from("configuration"), text.to_owned());
-    finish(input, PathBuf::new(), &[], environment)
+    finish(input, Path::new(""), &[], environment)
 }
 
 /// The fingerprint of files as they are now; equal to [`Loaded::digest`] while nothing has changed.
@@ -166,12 +166,16 @@ impl Input {
 
 fn finish(
     mut input: Input,
-    base: PathBuf,
+    base: &Path,
     vars: &[(String, String)],
     environment: Environment<'_>,
 ) -> Loaded {
     let bodies = std::mem::take(&mut input.bodies);
-    let mut evaluator = Evaluator::new(std::mem::take(&mut input.files), base.clone(), environment);
+    let mut evaluator = Evaluator::new(
+        std::mem::take(&mut input.files),
+        base.to_owned(),
+        environment,
+    );
     for (body, file) in &bodies {
         evaluator.declare(body, *file);
     }
@@ -222,7 +226,7 @@ fn finish(
         };
         let mut read = sections.config(&mut root, providers);
         problems = sections.problems;
-        resolve(&mut read, &base);
+        resolve(&mut read, base);
         let whole = !problems.iter().any(is_error);
         problems.extend(read.problems(
             Some(Tree {

@@ -1,8 +1,9 @@
 //! Reads the sections of the tree, and goes on after each problem until there is none left.
 
 use super::code::Code;
-use super::de::{Context, Fault, Reader, Step};
+use super::de::{Context, Reader};
 use super::diagnostic::{Problem, did_you_mean};
+use super::fault::{Fault, Step};
 use super::tree::{Entry, Kind, Map, Node};
 use super::{GatewayConfig, ProvidersConfig};
 use indexmap::IndexMap;
@@ -121,8 +122,8 @@ impl Sections<'_> {
                 Some(key) => find(node, &fault.path).is_some_and(|node| is_taken(node, key)),
                 None => false,
             };
-            self.problems
-                .extend(fault.problem.take().filter(|_| !known));
+            let problem = fault.problem.take().filter(|_| !known);
+            self.problems.extend(problem.map(|problem| *problem));
             if self.problems.len() > MAX_PROBLEMS || !repair(node, &fault) {
                 return None;
             }

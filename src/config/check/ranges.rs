@@ -72,32 +72,33 @@ impl Check<'_> {
 
     fn number(&mut self, path: &[Key<'_>], value: u64, min: u64, max: u64) {
         if !(min..=max).contains(&value) {
-            self.out_of_range(path, value.to_string(), min.to_string(), max.to_string());
+            let [value, min, max] = [value, min, max].map(|number| number.to_string());
+            self.out_of_range(path, &value, &min, &max);
         }
     }
 
     fn duration(&mut self, path: &[Key<'_>], value: Duration, min: Duration, max: Duration) {
         if !(min..=max).contains(&value) {
             let [value, min, max] = [value, min, max].map(duration::format);
-            self.out_of_range(path, value, min, max);
+            self.out_of_range(path, &value, &min, &max);
         }
     }
 
     fn size(&mut self, path: &[Key<'_>], value: usize, min: usize, max: usize) {
         if !(min..=max).contains(&value) {
             let [value, min, max] = [value, min, max].map(size::format);
-            self.out_of_range(path, value, min, max);
+            self.out_of_range(path, &value, &min, &max);
         }
     }
 
-    fn out_of_range(&mut self, path: &[Key<'_>], value: String, min: String, max: String) {
+    fn out_of_range(&mut self, path: &[Key<'_>], value: &str, min: &str, max: &str) {
         let key = match path.last() {
             Some(Key::Name(name)) => *name,
             _ => "the value",
         };
         // A number from outside the file may be a secret put into the wrong place.
         let value = match self.tree.as_ref().is_some_and(|tree| tree.is_hidden(path)) {
-            true => "the value".to_owned(),
+            true => "the value",
             false => value,
         };
         let message = format!("`{key}` is out of range: {value} is not from {min} to {max}");
