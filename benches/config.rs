@@ -23,6 +23,11 @@ fn bench(criterion: &mut Criterion) {
     let path = directory.path().join("gateway.hcl");
     std::fs::write(&path, text(10_000)).expect("the directory is there");
     let source = Source::new(path);
+    // What of it is the parser's: the rest is ours.
+    let text = text(10_000);
+    criterion.bench_function("parse 10,000 routers and services", |bencher| {
+        bencher.iter(|| hcl_edit::parser::parse_body(&text));
+    });
     criterion.bench_function("load 10,000 routers and services", |bencher| {
         bencher.iter(|| {
             let loaded = load(&source);

@@ -275,9 +275,13 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         };
         let text: StrDeserializer<'_, Fault> = key.as_str().into_deserializer();
         seed.deserialize(text).map(Some).map_err(|fault| {
-            let node = Node::stand_in(entry.key_at);
+            let node = Node {
+                origin: self.reader.node.origin,
+                ..Node::stand_in(entry.key_at)
+            };
+            let expected = Some("a key that is known here".to_owned());
             fault
-                .place(&node, self.reader.context, None)
+                .place(&node, self.reader.context, expected)
                 .under(Step::Key(key.clone()))
         })
     }

@@ -257,6 +257,9 @@ impl<'a> Evaluator<'a> {
         let mut node = functions::call(self, call.name.name.as_str(), args, at);
         node.at = at;
         node.origin = node.origin.max(origin).max(Origin::Computed);
+        if node.origin == Origin::Hidden {
+            node.hide();
+        }
         self.spend(node.weight(), at);
         node
     }

@@ -163,7 +163,7 @@ pub(super) fn expectation(expected: &dyn Expected) -> String {
         "a sequence" => "a list".to_owned(),
         "a map" => "a block".to_owned(),
         text if text.starts_with("struct ") => "a block".to_owned(),
-        text if text.starts_with("enum ") => "a string".to_owned(),
+        text if text.starts_with("enum ") => "one of the words that are known here".to_owned(),
         _ => text,
     }
 }

@@ -119,6 +119,9 @@ fn env(evaluator: &mut Evaluator<'_>, args: &[Node], at: At) -> Result<Node, Str
     match (evaluator.environment(name), default) {
         (Some(value), _) => Ok(evaluator.outside(&value, at)),
         (None, Some(default)) => Ok(default.clone()),
+        (None, None) if args[0].origin == Origin::Hidden => {
+            Err("the environment variable is not set".to_owned())
+        }
         (None, None) => Err(format!("the environment variable `{name}` is not set")),
     }
 }

@@ -93,6 +93,19 @@ impl Node {
         }
     }
 
+    /// Marks it, and all that is in it, as coming from outside.
+    pub(crate) fn hide(&mut self) {
+        self.origin = Origin::Hidden;
+        match &mut self.kind {
+            Kind::List(list) => list.items.iter_mut().for_each(Node::hide),
+            Kind::Map(map) => map
+                .entries
+                .values_mut()
+                .for_each(|entry| entry.value.hide()),
+            _ => {}
+        }
+    }
+
     /// How many levels of lists and maps it has.
     pub(crate) fn depth(&self) -> usize {
         match &self.kind {

@@ -53,9 +53,14 @@ impl Check<'_> {
             Some(tree) => tree.look(path),
             None => Some(None),
         };
-        if let Some(at) = place {
-            self.problems.push(Problem { at, ..problem });
+        let Some(at) = place else { return };
+        let mut problem = Problem { at, ..problem };
+        if self.tree.as_ref().is_some_and(|tree| tree.is_hidden(path)) {
+            // The message may quote the value, and the value may be a secret in the wrong place.
+            problem.message = format!("a value from outside this file: {}", problem.code.summary());
+            problem.help = None;
         }
+        self.problems.push(problem);
     }
 
     /// The place of a value, for problems that name a second one.

@@ -137,7 +137,13 @@ impl Tree<'_> {
                 (Key::Name(name), Some(Kind::Map(map))) => {
                     map.entries.get(*name).map(|entry| &entry.value)
                 }
-                (Key::Index(index), Some(Kind::List(list))) => list.items.get(*index),
+                (Key::Index(index), Some(Kind::List(list))) => list
+                    .items
+                    .iter()
+                    .filter(|item| !item.is_stand_in())
+                    .nth(*index),
+                // A list of one, written as a block.
+                (Key::Index(_), Some(Kind::Map(_))) => continue,
                 _ => None,
             };
             match node {

@@ -96,11 +96,6 @@ impl Check<'_> {
             Some(Key::Name(name)) => *name,
             _ => "the value",
         };
-        // A number from outside the file may be a secret put into the wrong place.
-        let value = match self.tree.as_ref().is_some_and(|tree| tree.is_hidden(path)) {
-            true => "the value",
-            false => value,
-        };
         let message = format!("`{key}` is out of range: {value} is not from {min} to {max}");
         self.report(path, Problem::new(Code::OutOfRange, message));
     }

@@ -80,16 +80,12 @@ impl Check<'_> {
         written: &str,
         names: impl Iterator<Item = &'n str>,
     ) {
-        let (mut message, mut help) = (message, None);
-        if self.tree.as_ref().is_some_and(|tree| tree.is_hidden(path)) {
-            message = "a name that comes from outside this file refers to nothing".to_owned();
-        } else if self.problems.len() < MAX_SUGGESTIONS {
-            help = did_you_mean(written, names);
-        }
-        self.report(
-            path,
-            Problem::new(Code::UnknownReference, message).help(help),
-        );
+        let help = match self.problems.len() < MAX_SUGGESTIONS {
+            true => did_you_mean(written, names),
+            false => None,
+        };
+        let problem = Problem::new(Code::UnknownReference, message).help(help);
+        self.report(path, problem);
     }
 
     /// Among routers of one rule, only the first of the highest priority is ever reached.

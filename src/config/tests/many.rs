@@ -97,6 +97,10 @@ fn nothing_of_a_secret_is_shown() {
         text,
         with(one),
         with(line),
+        with("services \"x\" {\n load_balancer = jsondecode(env(\"JSON\"))\n}"),
+        with(
+            "routers \"x\" {\n rule = \"Path(`/`)\"\n service = \"${TOKEN}\"\n entrypoints = [\"${TOKEN}\"]\n}",
+        ),
         with("admin { token = [\"${TOKEN}\"] }"),
         with("shutdown_timeout_secs = \"a${TOKEN}\""),
     ] {

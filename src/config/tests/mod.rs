@@ -30,6 +30,9 @@ fn environment(name: &str) -> Option<String> {
     match name {
         "TOKEN" => Some("hunter2".to_owned()),
         "PORT" => Some("8080".to_owned()),
+        "JSON" => Some(
+            r#"{"hunter2": 1, "strategy": "hunter2", "servers": [{"url": "hunter2"}]}"#.to_owned(),
+        ),
         "LIMIT" => Some("12".to_owned()),
         _ => None,
     }
