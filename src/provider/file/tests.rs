@@ -196,3 +196,20 @@ async fn the_task_ends_when_nobody_listens() {
         .unwrap()
         .unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_no_event_comes_the_files_are_compared() {
+    let directory = tempfile::tempdir().unwrap();
+    plain(directory.path());
+    let loaded = load(&Source::new(directory.path().join("gateway.hcl")));
+    let mut polling = Watching {
+        on: true,
+        watch: None,
+    };
+    let minute = Duration::from_secs(60);
+    let unchanged = tokio::time::timeout(minute, polling.changed(&loaded)).await;
+    assert!(unchanged.is_err());
+    fs::write(directory.path().join("gateway.hcl"), text(2, "")).unwrap();
+    let changed = tokio::time::timeout(minute, polling.changed(&loaded)).await;
+    assert!(changed.is_ok());
+}
