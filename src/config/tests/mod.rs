@@ -174,7 +174,7 @@ routers "api" {
   priority = 2 * 3 + 1
 }
 routers "two" {
-  rule    = "Path(`/$${x}`)"
+  rule    = "Header(`x`, `$${x}`)"
   service = env("NAME", "backend")
 }
 routers "three" {
@@ -201,7 +201,7 @@ services "backend" {
     assert_eq!(config.admin.unwrap().token.unwrap().expose(), "hunter2");
     assert_eq!(config.routers["api"].rule.as_str(), "Host(`example.org`)");
     assert_eq!(config.routers["api"].priority, Some(7));
-    assert_eq!(config.routers["two"].rule.as_str(), "Path(`/${x}`)");
+    assert_eq!(config.routers["two"].rule.as_str(), "Header(`x`, `${x}`)");
     assert_eq!(
         config.routers["three"].rule.as_str(),
         "Host(`b`)\n&& Path(`/c`)\n"
@@ -325,7 +325,7 @@ fn each_problem_is_told_where_it_is() {
         ),
         (
             "routers \"b\" {\n  rule = \"PathPrefix(`//`)\"\n  service = \"backend\"\n}",
-            "18:22 W001 router `b`: never matches",
+            "18:22 W001 router `b`: `//` can never match: empty segments are removed from a request's path",
         ),
         (
             "routers \"b\" {\n  rule = \"Path(`/`)\"\n  service = \"backend\"\n  entrypoints = [\"wbe\"]\n}",
