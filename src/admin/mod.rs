@@ -6,8 +6,8 @@ mod access;
 mod live;
 mod views;
 
-pub use views::Health;
 pub use live::{EntrypointHandle, Live, Reload, ServiceHandle, Snapshot, State};
+pub use views::Health;
 
 use crate::stack::HttpService;
 use a3s_layers::reject::{Shape, reject};

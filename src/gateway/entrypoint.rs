@@ -114,9 +114,7 @@ impl Drop for Entrypoint {
 }
 
 /// The table of an entrypoint, and the rest of it once the table has its place.
-fn parts(
-    compiled: CompiledEntrypoint,
-) -> (Table, impl FnOnce(&Arc<ArcSwap<Table>>) -> Handling) {
+fn parts(compiled: CompiledEntrypoint) -> (Table, impl FnOnce(&Arc<ArcSwap<Table>>) -> Handling) {
     let CompiledEntrypoint {
         max_connections,
         trusted_proxies,

@@ -107,7 +107,10 @@ impl Shared {
 
     /// Notes a configuration that does not run; the one that does stays.
     pub(super) fn refuse(&self, problems: Vec<String>) {
-        tracing::error!(?problems, "the new configuration is refused; the running one stays");
+        tracing::error!(
+            ?problems,
+            "the new configuration is refused; the running one stays"
+        );
         self.live.reloaded(problems);
     }
 
@@ -201,11 +204,14 @@ impl Shared {
 }
 
 fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {
-    let entrypoints = running.entrypoints.iter().map(|entrypoint| EntrypointHandle {
-        name: Arc::clone(&entrypoint.name),
-        address: entrypoint.local.to_string(),
-        drain: Arc::clone(&entrypoint.drain),
-    });
+    let entrypoints = running
+        .entrypoints
+        .iter()
+        .map(|entrypoint| EntrypointHandle {
+            name: Arc::clone(&entrypoint.name),
+            address: entrypoint.local.to_string(),
+            drain: Arc::clone(&entrypoint.drain),
+        });
     let services = config.services.keys().filter_map(|name| {
         let (name, service) = running.services.get_key_value(name.as_str())?;
         Some(ServiceHandle {

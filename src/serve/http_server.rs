@@ -180,12 +180,16 @@ where
         &closing,
         |h1| h1.graceful_shutdown(),
     );
-    if let Some(Err(error)) = ended.await {
+    let Some(ended) = ended.await else {
+        return;
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "an HTTP/1.1 connection ended");
-        let guard = connection.into_parts().io.into_inner();
-        if let Some(refusal) = guard.refusal() {
-            refusal.write_to(guard.into_io()).await;
-        }
+    }
+    // Where the parser had seen nothing of the head, it takes the refusal for an ordinary end.
+    let guard = connection.into_parts().io.into_inner();
+    if let Some(refusal) = guard.refusal() {
+        refusal.write_to(guard.into_io()).await;
     }
 }
 
