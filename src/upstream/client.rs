@@ -9,8 +9,8 @@ use super::pool::{self, Sender};
 use crate::stack::Request;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
 use axum::body::Body;
-use http::header::HOST;
-use http::{HeaderValue, Method, Response, Uri, Version};
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -63,9 +63,23 @@ impl Service<Request> for Client {
             let (request, upload) = Upload::watch(request);
             let send = pin!(send(&origin, request));
             let (head, lease) = within(timeouts.response, upload, send).await?;
+            if is_unasked(&head) {
+                return Err(UpstreamError::from(Failure::Reset).into());
+            }
             Ok(head.map(|incoming| ResponseBody::new(incoming, lease, timeouts.idle)))
         })
     }
+}
+
+/// Whether an answer is one that our request did not ask for, and no client can make sense of: another protocol,
+/// though `Upgrade` went no further than here, or a transfer coding, though all that `TE` says is `trailers`.
+fn is_unasked<B>(response: &Response<B>) -> bool {
+    let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
+    let is_coded = codings
+        .next()
+        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || codings.next().is_some();
+    is_coded || response.status() == StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// Waits for `send` as long as the request's body moves, and then for `timeout`.
