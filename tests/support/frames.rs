@@ -22,11 +22,12 @@ pub enum Outcome {
     Ended(End),
 }
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
+/// Types of frames (RFC 9113, 6).
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const GOAWAY: u8 = 7;
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -79,7 +80,7 @@ impl Frames {
     /// Reads until it is known what became of `stream`.
     pub async fn outcome(&mut self, stream: u32) -> Outcome {
         loop {
-            let Some((kind, flags, id, payload)) = self.next().await else {
+            let Some((kind, flags, id, payload)) = read(&mut self.wire).await else {
                 return Outcome::Ended(End::Closed);
             };
             let code = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
@@ -94,21 +95,22 @@ impl Frames {
             }
         }
     }
-
-    async fn next(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
-        let mut head = Vec::new();
-        while head.len() < 9 {
-            // One byte at a time, for the other side may end between two frames.
-            head.push(self.wire.try_byte().await?);
-        }
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        let stream = u32::from_be_bytes(head[5..9].try_into().unwrap());
-        let payload = self.wire.exactly(length).await;
-        Some((head[3], head[4], stream, payload))
-    }
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+/// Reads a frame: its type, flags, stream and payload. `None` where the other side ends instead.
+pub async fn read(wire: &mut Wire) -> Option<(u8, u8, u32, Vec<u8>)> {
+    let mut head = Vec::new();
+    while head.len() < 9 {
+        head.push(wire.try_byte().await?);
+    }
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+    let stream = u32::from_be_bytes(head[5..9].try_into().unwrap());
+    let payload = wire.exactly(length).await;
+    Some((head[3], head[4], stream, payload))
+}
+
+/// One frame.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     frame.extend([kind, flags]);
     frame.extend(stream.to_be_bytes());
