@@ -74,12 +74,16 @@ pub fn strip_response(headers: &mut HeaderMap) {
     }
     strip(headers);
     headers.remove(PROXY_AUTHENTICATE);
-    // The same length twice is one length; two lengths are refused by the parser.
-    if let Entry::Occupied(mut lengths) = headers.entry(CONTENT_LENGTH)
-        && lengths.iter().nth(1).is_some()
-    {
-        let first = lengths.get().clone();
-        lengths.insert(first);
+    // The same length twice, on two lines or in a list, is one length; two lengths are refused by the parser.
+    if let Entry::Occupied(mut lengths) = headers.entry(CONTENT_LENGTH) {
+        let first = lengths.get().as_bytes();
+        let comma = first.iter().position(|b| *b == b',');
+        if comma.is_some() || lengths.iter().nth(1).is_some() {
+            let first = first[..comma.unwrap_or(first.len())].trim_ascii();
+            if let Ok(first) = HeaderValue::from_bytes(first) {
+                lengths.insert(first);
+            }
+        }
     }
 }
 
@@ -182,6 +186,9 @@ mod tests {
     #[test]
     fn a_response_has_one_framing() {
         let mut headers = map(&[("content-length", "3"), ("content-length", "3")]);
+        strip_response(&mut headers);
+        assert_eq!(headers, map(&[("content-length", "3")]));
+        let mut headers = map(&[("content-length", "3, 3")]);
         strip_response(&mut headers);
         assert_eq!(headers, map(&[("content-length", "3")]));
         let mut headers = map(&[("content-length", "3"), ("transfer-encoding", "chunked")]);

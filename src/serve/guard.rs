@@ -95,9 +95,21 @@ impl<I> Guard<I> {
         }
     }
 
-    /// Why reading ended, if the guard ended it.
+    /// Why reading ended, if the guard ended it at a head. What it ends within a body fails the request that
+    /// the body belongs to, and is answered there.
     pub(super) fn refusal(&self) -> Option<Refusal> {
-        self.refusal
+        self.refusal.filter(|_| self.is_at_head())
+    }
+
+    fn is_at_head(&self) -> bool {
+        self.walk.as_ref().is_some_and(Walk::is_in_head)
+    }
+
+    /// Whether the parser still has what came before the bytes that were refused.
+    fn owes_before_refusal(&self) -> bool {
+        let owed = self.heads.wrapping_sub(self.exchanges.ended());
+        // The message whose body was refused is itself in the parser's hands, waiting for more.
+        owed > u32::from(!self.is_at_head())
     }
 
     pub(super) fn into_io(self) -> I {
@@ -194,7 +206,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guard<I> {
         let this = self.get_mut();
         if this.refusal.is_some() {
             // What came before is answered first; the parser reads again after that.
-            return match this.owes_response() {
+            return match this.owes_before_refusal() {
                 true => Poll::Pending,
                 false => Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
             };
@@ -268,6 +280,10 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guard<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.refusal().is_some() {
+            // The parser has nothing more to say, but whoever drives the connection has.
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
@@ -428,12 +444,15 @@ fn field_name(line: &[u8]) -> Option<&[u8]> {
 
 fn decimal(digits: &[u8]) -> Result<u64, Refusal> {
     const MALFORMED: Refusal = Refusal::Malformed("Content-Length is not a number");
+    // The parser keeps the last two for itself, and would call them too large.
+    const MAX: u64 = u64::MAX - 2;
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(MALFORMED);
     }
     std::str::from_utf8(digits)
         .ok()
         .and_then(|digits| digits.parse().ok())
+        .filter(|length| *length <= MAX)
         .ok_or(MALFORMED)
 }
 

@@ -8,9 +8,9 @@ use crate::stack::{Connection, Request, Response, Socket};
 use a3s_layers::hop_by_hop::disarm;
 use a3s_layers::peer::{Client, Peer, remove_forwarded};
 use axum::body::Body;
-use bytes::BytesMut;
-use http::header::CONNECTION;
-use http::{HeaderValue, Version};
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, COOKIE};
+use http::{HeaderMap, HeaderValue, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -180,12 +180,16 @@ where
         &closing,
         |h1| h1.graceful_shutdown(),
     );
-    if let Some(Err(error)) = ended.await {
+    let Some(ended) = ended.await else {
+        return;
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "an HTTP/1.1 connection ended");
-        let guard = connection.into_parts().io.into_inner();
-        if let Some(refusal) = guard.refusal() {
-            refusal.write_to(guard.into_io()).await;
-        }
+    }
+    // Where the parser had seen nothing of the head, it takes the refusal for an ordinary end.
+    let guard = connection.into_parts().io.into_inner();
+    if let Some(refusal) = guard.refusal() {
+        refusal.write_to(guard.into_io()).await;
     }
 }
 
@@ -258,6 +262,9 @@ where
                 Body::new(RequestBody::new(incoming, self.timeouts))
             }
         });
+        if version == Version::HTTP_2 {
+            join_cookies(request.headers_mut());
+        }
         disarm(request.headers_mut());
         if !self.peer.is_trusted() {
             remove_forwarded(request.headers_mut());
@@ -270,6 +277,22 @@ where
             // HTTP/2 says it with GOAWAY, and has no `Connection`.
             closing: (version < Version::HTTP_2).then(|| Arc::clone(&self.closing)),
         }
+    }
+}
+
+/// HTTP/2 may send a cookie in crumbs; to everybody else it is one line (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<_> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let line = Bytes::from(crumbs.join(&b"; "[..]));
+    if let Ok(line) = HeaderValue::from_maybe_shared(line) {
+        headers.insert(COOKIE, line);
     }
 }
 

@@ -10,8 +10,8 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
@@ -20,8 +20,15 @@ use tokio::time::{Instant, Sleep};
 /// answered before it had read the whole request.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Tells whether a request's body is still on its way.
-pub(super) struct Upload(Arc<AtomicBool>);
+/// Tells whether a request's body is still on its way, and what became of it.
+pub(super) struct Upload(Arc<Course>);
+
+/// The course of an upload.
+#[derive(Default)]
+struct Course {
+    is_over: AtomicBool,
+    failure: OnceLock<Failure>,
+}
 
 impl Upload {
     /// Watches the body of `request`, if it has one.
@@ -29,20 +36,25 @@ impl Upload {
         if request.body().is_end_stream() {
             return (request, None);
         }
-        let over = Arc::new(AtomicBool::new(false));
-        let upload = Self(Arc::clone(&over));
-        let request = request.map(|inner| Body::new(UploadBody { inner, over }));
+        let course = Arc::<Course>::default();
+        let upload = Self(Arc::clone(&course));
+        let request = request.map(|inner| Body::new(UploadBody { inner, course }));
         (request, Some(upload))
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Why the body ended before its end, if it did: an HTTP/2 connection tells of a reset only.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        self.0.failure.get().copied()
     }
 }
 
 struct UploadBody {
     inner: Body,
-    over: Arc<AtomicBool>,
+    course: Arc<Course>,
 }
 
 impl http_body::Body for UploadBody {
@@ -53,7 +65,15 @@ impl http_body::Body for UploadBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Err(error)) = &frame {
+            let failure = match Failure::of(error) {
+                Failure::RequestTimeout => Failure::RequestTimeout,
+                _ => Failure::RequestBody,
+            };
+            let _ = self.course.failure.set(failure);
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -67,7 +87,7 @@ impl http_body::Body for UploadBody {
 
 impl Drop for UploadBody {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
+        self.course.is_over.store(true, Ordering::Relaxed);
     }
 }
 

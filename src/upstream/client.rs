@@ -9,8 +9,8 @@ use super::pool::{self, Sender};
 use crate::stack::Request;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
 use axum::body::Body;
-use http::header::HOST;
-use http::{HeaderValue, Method, Response, Uri, Version};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -62,23 +62,45 @@ impl Service<Request> for Client {
         Box::pin(async move {
             let (request, upload) = Upload::watch(request);
             let send = pin!(send(&origin, request));
-            let (head, lease) = within(timeouts.response, upload, send).await?;
+            let sent = within(timeouts.response, upload.as_ref(), send).await;
+            let (head, lease) = match (sent, upload.and_then(|upload| upload.failure())) {
+                (Ok(answer), _) => answer,
+                // Whatever the connection says of it, the client was the first to break off.
+                (Err(error), Some(failure)) => {
+                    return Err(UpstreamError::new(failure, error).into());
+                }
+                (Err(error), None) => return Err(error.into()),
+            };
+            if is_unasked(&head) {
+                return Err(UpstreamError::from(Failure::Reset).into());
+            }
             Ok(head.map(|incoming| ResponseBody::new(incoming, lease, timeouts.idle)))
         })
     }
 }
 
+/// Whether an answer is one that our request did not ask for, and no client can make sense of: another protocol,
+/// though `Upgrade` went no further than here, or a transfer coding, though all that `TE` says is `trailers`.
+fn is_unasked<B>(response: &Response<B>) -> bool {
+    let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
+    let is_coded = codings
+        .next()
+        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || codings.next().is_some();
+    is_coded || response.status() == StatusCode::SWITCHING_PROTOCOLS
+}
+
 /// Waits for `send` as long as the request's body moves, and then for `timeout`.
 async fn within<T>(
     timeout: Duration,
-    mut upload: Option<Upload>,
+    mut upload: Option<&Upload>,
     mut send: Pin<&mut impl Future<Output = Result<T, UpstreamError>>>,
 ) -> Result<T, UpstreamError> {
     loop {
         match tokio::time::timeout(timeout, send.as_mut()).await {
             Ok(result) => return result,
             // Whoever sends a body is watched by its own timeout, and the server's begins at its end.
-            Err(_) => match &upload {
+            Err(_) => match upload {
                 Some(running) if !running.is_over() => {}
                 Some(_) => upload = None,
                 None => return Err(Failure::ResponseTimeout.into()),
@@ -142,13 +164,6 @@ fn was_closed(error: &hyper::Error) -> bool {
 }
 
 fn classify(error: hyper::Error) -> UpstreamError {
-    if error.is_user() {
-        let failure = match Failure::of(&error) {
-            Failure::RequestTimeout => Failure::RequestTimeout,
-            _ => Failure::RequestBody,
-        };
-        return UpstreamError::new(failure, error);
-    }
     UpstreamError::new(Failure::Reset, error)
 }
 
@@ -170,6 +185,7 @@ async fn send_on(
     match sender {
         Sender::H1(mut sender) => {
             *request.version_mut() = Version::HTTP_11;
+            frame_body(&mut request);
             let response = sender.try_send_request(request).await.map_err(unsent)?;
             let origin = Arc::clone(origin);
             Ok((response, Some(Lease { origin, sender })))
@@ -179,6 +195,19 @@ async fn send_on(
             let response = sender.try_send_request(request).await.map_err(unsent)?;
             Ok((response, None))
         }
+    }
+}
+
+/// Says that a body of unknown length is chunked. The parser does so by itself for most methods, but takes a GET
+/// or a HEAD for one without a body, and would drop it.
+fn frame_body(request: &mut Request) {
+    let is_doubtful = matches!(*request.method(), Method::GET | Method::HEAD);
+    if is_doubtful
+        && !request.body().is_end_stream()
+        && !request.headers().contains_key(CONTENT_LENGTH)
+    {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
     }
 }
 

@@ -1,0 +1,210 @@
+//! A gateway, and what it is to do.
+
+use super::client::Client;
+use super::frames::Frames;
+use super::wire::{Answer, End, Wire};
+use super::within;
+use a3s_gateway::Gateway;
+use a3s_gateway::config::GatewayConfig;
+use a3s_gateway::serve::listener::Bind;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use tokio::net::TcpStream;
+
+/// A configuration in the making: the words of the HCL, as a tree.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    tree: Value,
+    one_worker: bool,
+}
+
+/// A gateway that runs; it ends when dropped.
+#[derive(Debug)]
+pub struct TestGateway {
+    gateway: Gateway,
+    /// Where the entrypoint `web` listens.
+    pub bind: Bind,
+}
+
+/// Makes a configuration of its words. The one place that knows how.
+pub fn config(tree: &Value) -> GatewayConfig {
+    fn read<T: DeserializeOwned>(tree: &Value) -> T {
+        T::deserialize(tree).unwrap_or_else(|error| panic!("{error} in {tree:#}"))
+    }
+    fn map<T: DeserializeOwned, M: FromIterator<(String, T)>>(tree: &Value) -> M {
+        let entries = tree.as_object().into_iter().flatten();
+        entries
+            .map(|(name, tree)| (name.clone(), read(tree)))
+            .collect()
+    }
+    let mut config = GatewayConfig {
+        entrypoints: map(&tree["entrypoints"]),
+        routers: map(&tree["routers"]),
+        services: map(&tree["services"]),
+        ..GatewayConfig::default()
+    };
+    if let Some(seconds) = tree["shutdown_timeout_secs"].as_u64() {
+        config.shutdown_timeout_secs = seconds;
+    }
+    if !tree["admin"].is_null() {
+        config.admin = Some(read(&tree["admin"]));
+    }
+    config
+}
+
+impl Setup {
+    /// An entrypoint `web` on a port of 127.0.0.1, and nothing behind it.
+    pub fn new() -> Self {
+        Self {
+            tree: json!({ "entrypoints": { "web": { "address": "127.0.0.1:0" } } }),
+            one_worker: true,
+        }
+    }
+
+    /// As [`Setup::new`], with a router `all` for every request to the service `backend`, which is this server.
+    pub fn to(url: impl Display) -> Self {
+        Self::to_each([url])
+    }
+
+    /// As [`Setup::to`], with several servers.
+    pub fn to_each(urls: impl IntoIterator<Item = impl Display>) -> Self {
+        let servers = urls
+            .into_iter()
+            .map(|url| json!({ "url": url.to_string() }));
+        let servers = Value::Array(servers.collect());
+        Self::new()
+            .route("all", "PathPrefix(`/`)", "backend")
+            .balancer("servers", servers)
+    }
+
+    /// Sets the value at a path: `entrypoints/web/max_connections`.
+    pub fn set(mut self, path: &str, value: impl Into<Value>) -> Self {
+        let mut place = &mut self.tree;
+        for key in path.split('/') {
+            place = &mut place[key];
+        }
+        *place = value.into();
+        self
+    }
+
+    /// Sets one of the limits and timeouts of `web`.
+    pub fn http(self, key: &str, value: impl Into<Value>) -> Self {
+        self.set(&format!("entrypoints/web/http/{key}"), value)
+    }
+
+    /// Sets something of the load balancer of `backend`.
+    pub fn balancer(self, key: &str, value: impl Into<Value>) -> Self {
+        self.set(&format!("services/backend/load_balancer/{key}"), value)
+    }
+
+    /// Adds a service of one server.
+    pub fn service(self, name: &str, url: impl Display) -> Self {
+        let servers = json!([{ "url": url.to_string() }]);
+        self.set(&format!("services/{name}/load_balancer/servers"), servers)
+    }
+
+    /// Adds a router.
+    pub fn route(self, name: &str, rule: &str, service: &str) -> Self {
+        let mut setup = self;
+        setup.tree["routers"][name] = json!({ "rule": rule, "service": service });
+        setup
+    }
+
+    /// Lets the gateway have a worker for each core. Otherwise it has one, so that every connection meets
+    /// every other's upstream connections.
+    pub fn with_all_workers(mut self) -> Self {
+        self.one_worker = false;
+        self
+    }
+
+    /// The configuration so far.
+    pub fn config(&self) -> GatewayConfig {
+        config(&self.tree)
+    }
+
+    /// Starts it.
+    pub async fn start(&self) -> TestGateway {
+        // As many workers as cores that the starting thread may use.
+        let cores = sched_getaffinity(None).expect("a set of cores");
+        if self.one_worker {
+            let first = (0..CpuSet::MAX_CPU).find(|core| cores.is_set(*core));
+            let mut one = CpuSet::new();
+            one.set(first.expect("a core"));
+            sched_setaffinity(None, &one).expect("a core of ours");
+        }
+        let gateway = Gateway::new(self.config()).expect("a valid configuration");
+        within("the gateway starts", gateway.start())
+            .await
+            .expect("a gateway");
+        sched_setaffinity(None, &cores).expect("our cores");
+        let bind = gateway.local_address("web").await.expect("an entrypoint");
+        TestGateway { gateway, bind }
+    }
+}
+
+impl Deref for TestGateway {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        &self.gateway
+    }
+}
+
+impl TestGateway {
+    /// Where `web` listens, as a client reaches it.
+    pub fn address(&self) -> SocketAddr {
+        match &self.bind {
+            Bind::Tcp(address) => *address,
+            Bind::Unix(path) => panic!("{} has no port", path.display()),
+        }
+    }
+
+    /// A TCP connection to `web`.
+    pub async fn connect(&self) -> TcpStream {
+        let stream = within("connecting", TcpStream::connect(self.address())).await;
+        let stream = stream.expect("a connection");
+        stream.set_nodelay(true).expect("an open socket");
+        stream
+    }
+
+    /// A client that writes bytes.
+    pub async fn wire(&self) -> Wire {
+        Wire::new(self.connect().await)
+    }
+
+    /// A client that keeps an HTTP/1.1 connection.
+    pub async fn h1(&self) -> Client {
+        Client::h1(self.connect().await).await
+    }
+
+    /// A client that keeps an HTTP/2 connection.
+    pub async fn h2(&self) -> Client {
+        Client::h2(self.connect().await).await
+    }
+
+    /// A client that writes HTTP/2 frames.
+    pub async fn frames(&self) -> Frames {
+        Frames::new(self.connect().await).await
+    }
+
+    /// Writes `bytes` on a new connection and reads one answer.
+    pub async fn ask(&self, bytes: impl AsRef<[u8]>) -> Answer {
+        let mut wire = self.wire().await;
+        let _ = wire.try_send(bytes).await;
+        wire.answer().await
+    }
+
+    /// Writes `bytes` on a new connection, and reads one answer and whatever comes after it until the gateway
+    /// closes.
+    pub async fn ask_to_end(&self, bytes: impl AsRef<[u8]>) -> (Answer, Vec<u8>, End) {
+        let mut wire = self.wire().await;
+        let _ = wire.try_send(bytes).await;
+        let answer = wire.answer().await;
+        let (rest, end) = wire.rest().await;
+        (answer, rest, end)
+    }
+}

@@ -1,0 +1,46 @@
+//! The harness: a server, a client and a gateway in one line each. Ports are the system's choice, nobody sleeps
+//! to be in step, and every wait has an end.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    clippy::unwrap_used,
+    reason = "each test file uses its own part of it, and a test that fails may panic"
+)]
+
+pub mod body;
+pub mod client;
+pub mod frames;
+pub mod gateway;
+pub mod server;
+pub mod wire;
+
+pub use client::{Client, Reply, request};
+pub use frames::{Frames, Outcome};
+pub use gateway::{Setup, TestGateway, config};
+pub use server::{Seen, Server, Upload};
+pub use wire::{Answer, End, Wire};
+
+use std::time::Duration;
+
+/// The longest that anything here waits for. A test that comes to it has failed.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Waits for `future`, and no longer than the deadline.
+pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what}: not within {DEADLINE:?}"),
+    }
+}
+
+/// Waits until `holds`.
+pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    within(what, async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
