@@ -1,7 +1,7 @@
 //! `demo`: a gateway and three servers in one process, all on loopback, for a first look.
 
-use super::Exit;
 use super::serve::run;
+use super::{Exit, complain, say};
 use a3s_gateway::config::GatewayConfig;
 use axum::Router;
 use axum::extract::Request;
@@ -13,15 +13,15 @@ pub(super) fn demo(port: u16) -> Exit {
         Ok((servers, port)) => {
             let hcl = configuration(port, &servers);
             match GatewayConfig::from_hcl(&hcl) {
-                Ok(config) => run(config, |_| print(port, &hcl)),
+                Ok(config) => run(config, || print(port, &hcl)),
                 Err(error) => {
-                    eprintln!("error: {error}");
+                    complain(&error);
                     Exit::Failed
                 }
             }
         }
         Err(error) => {
-            eprintln!("error: the demo needs loopback: {error}");
+            complain(&format!("the demo needs loopback: {error}"));
             Exit::Failed
         }
     }
@@ -132,9 +132,8 @@ services "hello" {{
 }
 
 fn print(port: u16, hcl: &str) {
-    println!("This configuration is running:\n\n{hcl}");
-    println!(
-        "Try:\n\
+    say(&format!(
+        "This configuration is running:\n\n{hcl}\nTry:\n\
          \x20 curl http://127.0.0.1:{port}/                                     a fixed answer\n\
          \x20 curl http://127.0.0.1:{port}/blue                                 two servers, one with twice the weight\n\
          \x20 curl -H 'Host: green.localhost' http://127.0.0.1:{port}/          another, by its host\n\
@@ -143,5 +142,5 @@ fn print(port: u16, hcl: &str) {
          \x20 curl http://127.0.0.1:{port}/api/gateway/services                 what the gateway knows\n\
          \n\
          Ctrl-C ends it."
-    );
+    ));
 }

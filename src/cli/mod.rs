@@ -6,7 +6,8 @@ mod validate;
 
 use a3s_gateway::config::Source;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -18,7 +19,7 @@ struct Command {
     #[command(flatten)]
     config: ConfigArgs,
     /// What is logged: error, warn, info, debug or trace, or a filter such as `info,a3s_gateway=debug`.
-    #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
+    #[arg(long, global = true, default_value = "info", value_name = "LEVEL", value_parser = log_filter)]
     log_level: EnvFilter,
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -82,6 +83,28 @@ fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A filter takes a word that it does not know for the name of a module, and is silent about all others: a
+/// slip in a level must not turn the log off.
+fn log_filter(text: &str) -> Result<EnvFilter, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let mut directives = text.split(',').map(str::trim);
+    if let Some(word) = directives.find(|word| !is_level(word) && !word.contains(['=', '['])) {
+        return Err(format!("`{word}` is not one of {}", LEVELS.join(", ")));
+    }
+    EnvFilter::try_new(text).map_err(|error| error.to_string())
+}
+
+/// Writes to standard output. A reader that has gone away is no failure of ours.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Writes to standard error, as [`say`] does.
+fn complain(error: &dyn fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+}
+
 /// An exit status as the command promises it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
@@ -104,6 +127,8 @@ pub(crate) fn run() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // They would be told on standard error, which is what failed: with a panic.
+        .log_internal_errors(false)
         .init();
     let exit = match command.verb {
         None => serve::serve(&command.config.source()),

@@ -1,9 +1,10 @@
 //! Running a gateway until it is told to end.
 
-use super::Exit;
 use super::validate::read;
-use a3s_gateway::Gateway;
+use super::{Exit, complain};
 use a3s_gateway::config::{GatewayConfig, Source};
+use a3s_gateway::{Gateway, Result};
+use std::pin::pin;
 
 pub(super) fn serve(source: &Source) -> Exit {
     let loaded = match read(source) {
@@ -12,13 +13,13 @@ pub(super) fn serve(source: &Source) -> Exit {
     };
     loaded.diagnostics.print();
     match loaded.config {
-        Some(config) => run(config, |_| ()),
+        Some(config) => run(config, || ()),
         None => Exit::Failed,
     }
 }
 
 /// Runs `config` on the runtime of the control plane; requests have their own threads.
-pub(super) fn run(config: GatewayConfig, ready: impl FnOnce(&Gateway)) -> Exit {
+pub(super) fn run(config: GatewayConfig, ready: impl FnOnce()) -> Exit {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
@@ -27,24 +28,32 @@ pub(super) fn run(config: GatewayConfig, ready: impl FnOnce(&Gateway)) -> Exit {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start: {error}");
+            complain(&format!("cannot start: {error}"));
             return Exit::Failed;
         }
     };
-    let result = runtime.block_on(async {
-        let gateway = Gateway::new(config)?;
-        gateway.start().await?;
-        ready(&gateway);
-        gateway.wait_for_shutdown().await;
-        Ok::<_, a3s_gateway::Error>(())
-    });
+    let result = runtime.block_on(start_to_end(config, ready));
     // A file that is being read must not hold up the end.
     runtime.shutdown_background();
     match result {
         Ok(()) => Exit::Done,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(&error);
             Exit::Failed
         }
     }
+}
+
+async fn start_to_end(config: GatewayConfig, ready: impl FnOnce()) -> Result<()> {
+    let gateway = Gateway::new(config)?;
+    let mut ended = pin!(gateway.wait_for_shutdown());
+    // Signals are heard first: whoever sees that it listens may send one at once.
+    tokio::select! {
+        biased;
+        () = &mut ended => return Ok(()),
+        started = gateway.start() => started?,
+    }
+    ready();
+    ended.await;
+    Ok(())
 }

@@ -1,53 +1,83 @@
 //! `validate`: what a start would check, without a start.
 
-use super::{Exit, Format};
-use a3s_gateway::config::{Loaded, Source, load};
+use super::{Exit, Format, complain, say};
+use a3s_gateway::Gateway;
+use a3s_gateway::config::{Code, Diagnostic, Loaded, Place, Source, load};
 use std::fs::File;
+use std::io;
+use std::path::Path;
 
 pub(super) fn validate(source: &Source, format: Format, deny_warnings: bool) -> Exit {
-    let loaded = match read(source) {
+    let mut loaded = match read(source) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
+    // What only compiling finds: whether the files that the configuration names are of use.
+    if let Some(Err(error)) = loaded.config.as_ref().map(Gateway::validate) {
+        let problem = unusable(&source.path, error.to_string());
+        loaded.diagnostics.push(problem);
+    }
     let diagnostics = &loaded.diagnostics;
     match format {
         Format::Text => diagnostics.print(),
-        Format::Json => println!("{:#}", diagnostics.to_json()),
-        Format::Sarif => println!("{:#}", diagnostics.to_sarif()),
+        Format::Json => say(&format!("{:#}", diagnostics.to_json())),
+        Format::Sarif => say(&format!("{:#}", diagnostics.to_sarif())),
     }
-    let Some(config) = loaded.config else {
+    let Some(config) = loaded.config.filter(|_| !diagnostics.has_errors()) else {
         return Exit::Failed;
     };
-    // What only compiling finds: files that the configuration names.
-    if let Err(error) = a3s_gateway::Gateway::validate(&config) {
-        eprintln!("error: {error}");
-        return Exit::Failed;
-    }
-    if deny_warnings && !loaded.diagnostics.is_empty() {
+    if deny_warnings && !diagnostics.is_empty() {
+        complain(&"warnings are denied");
         return Exit::Failed;
     }
     if matches!(format, Format::Text) {
-        println!(
-            "{} is valid: {} entrypoints, {} routers, {} services",
+        say(&format!(
+            "{} is valid (entrypoints: {}, routers: {}, services: {})",
             source.path.display(),
             config.entrypoints.len(),
             config.routers.len(),
             config.services.len()
-        );
+        ));
     }
     Exit::Done
+}
+
+fn unusable(path: &Path, message: String) -> Diagnostic {
+    Diagnostic {
+        severity: Code::Unusable.severity(),
+        code: Code::Unusable,
+        message,
+        place: Some(Place {
+            file: path.to_owned(),
+            line: 0,
+            column: 0,
+            span: 0..0,
+            label: None,
+        }),
+        label: None,
+        help: None,
+        also: Vec::new(),
+    }
 }
 
 /// Loads a configuration that can be read at all.
 pub(super) fn read(source: &Source) -> Result<Loaded, Exit> {
     let path = &source.path;
-    let opened = match path.is_dir() {
-        true => std::fs::read_dir(path).map(drop),
-        false => File::open(path).map(drop),
-    };
-    if let Err(error) = opened {
-        eprintln!("error: {}: {error}", path.display());
+    if let Err(error) = open(path) {
+        complain(&format!("{}: {error}", path.display()));
         return Err(Exit::Unreadable);
     }
     Ok(load(source))
+}
+
+/// Never waits, as it would for the writer of a pipe.
+fn open(path: &Path) -> io::Result<()> {
+    let kind = path.metadata()?.file_type();
+    if kind.is_dir() {
+        return std::fs::read_dir(path).map(drop);
+    }
+    if !kind.is_file() {
+        return Err(io::Error::other("neither a file nor a directory"));
+    }
+    File::open(path).map(drop)
 }

@@ -65,6 +65,7 @@ codes! {
     NoEntrypoint = "E015", "The configuration has no entrypoint.";
     NotHere = "E016", "The block may not stand in this file.";
     TooMany = "E017", "There are more problems than are worth listing.";
+    Unusable = "E018", "What the configuration names cannot be used.";
     RuleWarning = "W001", "A rule is probably not what was meant.";
     Unreachable = "W002", "A router can never be reached.";
     SamePriority = "W003", "Two routers match the same requests at the same priority.";

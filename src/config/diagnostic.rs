@@ -107,6 +107,11 @@ impl Diagnostics {
         self.list.iter().filter(|d| d.severity == Severity::Warning)
     }
 
+    /// Adds what was found after loading.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.list.push(diagnostic);
+    }
+
     /// Puts problems into order and gives them their places; `secrets` are blotted out of what is shown.
     pub(super) fn new(mut problems: Vec<Problem>, files: &Files, secrets: &[At]) -> Diagnostics {
         // Problems without a place come first; where two stand in one place, the order of finding them is kept.

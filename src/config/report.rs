@@ -4,14 +4,15 @@ use super::code::{Code, Severity};
 use super::diagnostic::{Diagnostic, Diagnostics, Place};
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 impl Diagnostics {
     /// Prints them to standard error, coloured where that is a terminal.
     pub fn print(&self) {
         let text = self.render(std::io::stderr().is_terminal());
         if !text.is_empty() {
-            eprintln!("{text}");
+            // Nobody reads it, and there is nobody else to tell.
+            let _ = writeln!(std::io::stderr(), "{text}");
         }
     }
 
