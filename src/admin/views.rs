@@ -157,14 +157,13 @@ pub(super) async fn entrypoints(Of(live): Of<Arc<Live>>) -> Json<Value> {
 pub(super) async fn routers(Of(live): Of<Arc<Live>>) -> Json<Value> {
     let snapshot = live.snapshot();
     let list = snapshot.config.routers.iter().map(|(name, router)| {
-        let name: Arc<str> = name.as_str().into();
         json!({
             "name": name,
             "rule": router.rule.as_str(),
             "priority": router.rank(),
             "service": router.service,
             "entrypoints": router.entrypoints,
-            "responses": responses(live.metrics().router(&name).responses()),
+            "responses": responses(live.metrics().router_responses(name)),
         })
     });
     Json(list.collect())
@@ -184,7 +183,7 @@ pub(super) async fn services(Of(live): Of<Arc<Live>>) -> Json<Value> {
         json!({
             "name": service.name,
             "servers": servers.collect::<Value>(),
-            "responses": responses(live.metrics().service(&service.name).responses()),
+            "responses": responses(live.metrics().service_responses(&service.name)),
         })
     });
     Json(list.collect())

@@ -68,6 +68,16 @@ impl Metrics {
         Arc::clone(counts)
     }
 
+    /// The responses of a router by class, 1xx first; none where there is no such router.
+    pub fn router_responses(&self, name: &str) -> [u64; 5] {
+        responses(&self.routers, name)
+    }
+
+    /// The responses of a service by class, 1xx first; none where there is no such service.
+    pub fn service_responses(&self, name: &str) -> [u64; 5] {
+        responses(&self.services, name)
+    }
+
     /// Ends the series of routers and services that are no more.
     pub fn retain(&self, is_router: impl Fn(&str) -> bool, is_service: impl Fn(&str) -> bool) {
         let retain = |kind: &Mutex<HashMap<Arc<str>, Arc<Counts>>>, keep: &dyn Fn(&str) -> bool| {
@@ -149,6 +159,11 @@ impl Metrics {
             MetricType::Gauge,
         )?)
     }
+}
+
+fn responses(all: &Mutex<HashMap<Arc<str>, Arc<Counts>>>, name: &str) -> [u64; 5] {
+    let all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    all.get(name).map_or([0; 5], |counts| counts.responses())
 }
 
 fn sorted(all: &Mutex<HashMap<Arc<str>, Arc<Counts>>>) -> Vec<(Arc<str>, Arc<Counts>)> {
