@@ -1,0 +1,325 @@
+//! The admin API, over sockets.
+
+#[path = "support/process.rs"]
+mod process;
+
+use process::{Backend, Process, Reply, ask, eventually, file, get, serve};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// A gateway with one server, and its admin API.
+struct Setup {
+    gateway: Process,
+    backend: Backend,
+    web: String,
+    admin: String,
+    text: String,
+    path: PathBuf,
+    _directory: TempDir,
+}
+
+fn setup(admin: &str) -> Setup {
+    let backend = Backend::start("backend");
+    let text = format!(
+        r#"
+entrypoints "web" {{
+  address = "127.0.0.1:0"
+}}
+
+routers "all" {{
+  rule    = "PathPrefix(`/`)"
+  service = "backend"
+}}
+
+routers "state" {{
+  rule    = "PathPrefix(`/api/gateway`) || Path(`/ready`)"
+  service = "admin@internal"
+}}
+
+services "backend" {{
+  load_balancer {{
+    servers = [{{ url = "http://{}" }}]
+  }}
+}}
+
+admin {{
+  address = "127.0.0.1:0"
+  {admin}
+}}
+"#,
+        backend.address
+    );
+    let (directory, path) = file(&text);
+    let mut gateway = serve(&path);
+    Setup {
+        web: gateway.address("web"),
+        admin: gateway.address("admin@internal"),
+        gateway,
+        backend,
+        text,
+        path,
+        _directory: directory,
+    }
+}
+
+impl Setup {
+    fn json(&self, page: &str) -> Value {
+        let reply = get(&self.admin, &format!("/api/gateway/{page}"));
+        assert_eq!(reply.status, 200, "{page}: {reply:?}");
+        assert!(
+            reply.head.contains("content-type: application/json"),
+            "{reply:?}"
+        );
+        reply.json()
+    }
+}
+
+#[test]
+fn it_is_healthy_ready_and_alive() {
+    let setup = setup("");
+    let health = setup.json("health");
+    assert_eq!(health["status"], "healthy");
+    assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(health["services"], json!({ "backend": 1 }));
+    assert_eq!(health["last_reload"], Value::Null);
+    assert!(health["uptime_secs"].is_u64());
+    assert_eq!(get(&setup.admin, "/ready").json(), json!({ "ready": true }));
+    let live = json!({ "live": true, "state": "running" });
+    assert_eq!(get(&setup.admin, "/live").json(), live);
+    assert_eq!(get(&setup.admin, "/nowhere").status, 404);
+    assert_eq!(
+        ask(&setup.admin, "POST", "/api/gateway/health", &[]).status,
+        405
+    );
+}
+
+#[test]
+fn it_tells_what_runs_and_what_it_did() {
+    let setup = setup("");
+    for _ in 0..3 {
+        assert_eq!(get(&setup.web, "/x").status, 200);
+    }
+    // An answer is counted when its body has ended, which its reader may know first.
+    let counted = || setup.json("routers")[0]["responses"]["2xx"] == 3;
+    eventually("three answers are counted", counted);
+    let [all, state] = &setup.json("routers").as_array().unwrap().clone()[..] else {
+        panic!("two routers");
+    };
+    assert_eq!(
+        (&all["name"], &all["service"]),
+        (&json!("all"), &json!("backend"))
+    );
+    assert_eq!(
+        (&all["rule"], &all["priority"]),
+        (&json!("PathPrefix(`/`)"), &json!(15))
+    );
+    assert_eq!(state["service"], "admin@internal");
+
+    let service = &setup.json("services")[0];
+    assert_eq!(
+        (&service["name"], &service["responses"]["2xx"]),
+        (&json!("backend"), &json!(3))
+    );
+    let url = format!("http://{}", setup.backend.address);
+    let server = json!({ "url": url, "in_flight": 0, "requests": 3, "failures": 0 });
+    assert_eq!(service["servers"], json!([server]));
+
+    let entrypoints = setup.json("entrypoints");
+    assert_eq!(entrypoints[0]["name"], "web");
+    assert_eq!(entrypoints[0]["address"], *setup.web);
+    assert_eq!(entrypoints[1]["address"], *setup.admin);
+    let open = || setup.json("entrypoints")[1]["open_connections"].clone();
+    eventually("one is left, the one that asks", || open() == 1);
+}
+
+#[test]
+fn metrics_are_text_that_prometheus_reads() {
+    let setup = setup("");
+    assert_eq!(get(&setup.web, "/x").status, 200);
+    let count = "gateway_router_requests_total{router=\"all\",code=\"2xx\"} 1\n";
+    let metrics = || get(&setup.admin, "/api/gateway/metrics");
+    eventually("it is counted", || metrics().body.contains(count));
+    let Reply { head, body, .. } = metrics();
+    assert!(
+        head.contains("content-type: application/openmetrics-text; version=1.0.0"),
+        "{head}"
+    );
+    for line in [
+        "gateway_service_requests_total{service=\"backend\",code=\"2xx\"} 1\n",
+        "gateway_open_connections{entrypoint=\"web\"} 0\n",
+        "gateway_config_reloads_total{result=\"success\"} 0\n",
+        "gateway_config_last_reload_success 1\n",
+        &format!(
+            "gateway_service_server_in_flight{{service=\"backend\",server=\"http://{}\"}} 0\n",
+            setup.backend.address
+        ),
+    ] {
+        assert!(body.contains(line), "{line} in\n{body}");
+    }
+    assert!(body.ends_with("# EOF\n"));
+}
+
+#[test]
+fn the_configuration_is_shown_without_its_secrets() {
+    let setup = setup("token = \"hunter2\"");
+    let page = "/api/gateway/config";
+    let reply = ask(
+        &setup.admin,
+        "GET",
+        page,
+        &["Authorization: Bearer hunter2"],
+    );
+    let config = reply.json();
+    assert_eq!(config["admin"]["token"], "***");
+    assert_eq!(config["routers"]["all"]["rule"], "PathPrefix(`/`)");
+    assert_eq!(
+        config["entrypoints"]["web"]["http"]["header_timeout"],
+        "10s"
+    );
+    assert!(!reply.body.contains("hunter2"));
+}
+
+#[test]
+fn a_token_is_asked_for_but_not_of_probes() {
+    let setup = setup("token = \"hunter2\"");
+    let pages = [
+        "health",
+        "metrics",
+        "config",
+        "entrypoints",
+        "routers",
+        "services",
+    ];
+    for page in pages.map(|page| format!("/api/gateway/{page}")) {
+        for address in [&setup.admin, &setup.web] {
+            let reply = get(address, &page);
+            assert_eq!(reply.status, 401, "{page}");
+            assert!(reply.head.contains("www-authenticate: bearer"), "{reply:?}");
+            let status = |header: &str| ask(address, "GET", &page, &[header]).status;
+            assert_eq!(status("Authorization: Bearer hunter2"), 200, "{page}");
+            assert_eq!(status("authorization: bearer hunter2"), 200, "{page}");
+            for wrong in [
+                "Bearer hunter",
+                "Bearer hunter22",
+                "Bearer ",
+                "Basic hunter2",
+                "hunter2",
+                "Bearer",
+            ] {
+                assert_eq!(
+                    status(&format!("Authorization: {wrong}")),
+                    401,
+                    "{page} {wrong}"
+                );
+            }
+        }
+    }
+    assert_eq!(get(&setup.admin, "/ready").status, 200);
+    assert_eq!(get(&setup.admin, "/live").status, 200);
+}
+
+#[test]
+fn only_allowed_addresses_may_ask() {
+    let refused = setup("allowed_ips = [\"10.0.0.0/8\"]");
+    for page in ["/api/gateway/health", "/ready", "/live", "/nowhere"] {
+        assert_eq!(get(&refused.admin, page).status, 403, "{page}");
+        let forged = ["X-Forwarded-For: 10.0.0.1"];
+        assert_eq!(
+            ask(&refused.admin, "GET", page, &forged).status,
+            403,
+            "{page}"
+        );
+    }
+    assert_eq!(get(&refused.web, "/api/gateway/health").status, 403);
+    assert_eq!(
+        get(&refused.web, "/x").status,
+        200,
+        "it is of the admin API only"
+    );
+    let allowed = setup("allowed_ips = [\"10.0.0.0/8\", \"127.0.0.1\"]");
+    assert_eq!(get(&allowed.admin, "/ready").status, 200);
+}
+
+#[test]
+fn a_router_leads_to_the_same_pages() {
+    let setup = setup("");
+    assert_eq!(get(&setup.web, "/api/gateway/routers").status, 200);
+    assert_eq!(get(&setup.web, "/ready").json(), json!({ "ready": true }));
+    // Where no router leads there, the server answers.
+    assert!(get(&setup.web, "/live").body.starts_with("backend: "));
+}
+
+#[test]
+fn without_the_block_there_is_no_listener() {
+    let mut setup = setup("");
+    let without = setup.text.split("\nadmin {").next().unwrap().to_owned();
+    fs::write(&setup.path, without).unwrap();
+    setup.gateway.line("closing entrypoint=admin@internal");
+    eventually("it listens no more", || {
+        std::net::TcpStream::connect(&setup.admin).is_err()
+    });
+    assert_eq!(get(&setup.web, "/api/gateway/health").status, 200);
+}
+
+#[test]
+fn a_failed_reload_is_shown_until_one_succeeds() {
+    let setup = setup("");
+    let broken = setup
+        .text
+        .replace("service = \"backend\"", "service = \"backnd\"");
+    fs::write(&setup.path, broken.replace("servers = [", "serves = [")).unwrap();
+    eventually("it is degraded", || {
+        setup.json("health")["status"] == "degraded"
+    });
+    let reload = setup.json("health")["last_reload"].clone();
+    assert_eq!(reload["success"], false);
+    assert!(reload["at"].as_u64().unwrap() > 1_700_000_000);
+    let problems = reload["problems"].as_array().unwrap();
+    assert!(problems.len() >= 2, "{problems:?}");
+    for problem in problems {
+        let problem = problem.as_str().unwrap();
+        assert!(
+            problem.contains("gateway.hcl:") && problem.contains("error[E"),
+            "{problem}"
+        );
+    }
+    assert_eq!(get(&setup.admin, "/ready").status, 200, "what ran goes on");
+    assert_eq!(get(&setup.web, "/x").status, 200);
+    let metrics = get(&setup.admin, "/api/gateway/metrics").body;
+    assert!(
+        metrics.contains("gateway_config_last_reload_success 0\n"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("gateway_config_reloads_total{result=\"failure\"} 1\n"));
+
+    fs::write(&setup.path, setup.text.replace("`/`", "`/y`")).unwrap();
+    eventually("it is healthy", || {
+        setup.json("health")["status"] == "healthy"
+    });
+    assert_eq!(setup.json("health")["last_reload"]["success"], true);
+    assert_eq!(setup.json("routers")[0]["rule"], "PathPrefix(`/y`)");
+}
+
+#[test]
+fn it_answers_to_the_end_of_the_drain_and_is_not_ready() {
+    let mut setup = setup("");
+    let web = setup.web.clone();
+    let client = std::thread::spawn(move || get(web, "/held"));
+    setup.backend.wait_for_held(1);
+    assert_eq!(setup.json("services")[0]["servers"][0]["in_flight"], 1);
+    setup.gateway.signal(Signal::TERM);
+    setup.gateway.line("draining entrypoint=web");
+    let ready = get(&setup.admin, "/ready");
+    assert_eq!(
+        (ready.status, ready.json()),
+        (503, json!({ "ready": false }))
+    );
+    assert_eq!(get(&setup.admin, "/live").json()["state"], "draining");
+    assert_eq!(setup.json("health")["status"], "draining");
+    setup.backend.release();
+    assert_eq!(client.join().unwrap().status, 200);
+    assert_eq!(setup.gateway.wait(), 0, "{}", setup.gateway);
+}
