@@ -54,10 +54,10 @@ pub struct HttpConfig {
     /// How long the head of a request may take; past it 408.
     #[serde(with = "duration")]
     pub header_timeout: Duration,
-    /// How long a connection may wait for its next request.
+    /// How long a connection may wait for its next request, and how long a request's body may stall.
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
-    /// How long a whole exchange may take; none is no limit.
+    /// How long the body of a request may take as a whole; past it 408; none is no limit.
     #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
     pub request_timeout: Option<Duration>,
     /// The most header fields of a request; past it 431.
