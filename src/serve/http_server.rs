@@ -128,111 +128,190 @@ where
         mut ticket,
     } = connection;
     let limits = &shared.limits;
-    let first = tokio::time::timeout(limits.header_timeout, first_bytes(&mut io));
-    let Ok(Some(ahead)) = first.await else {
-        return;
-    };
-    let is_h2 = ahead.starts_with(H2_PREFACE);
-    if is_h2 && !limits.h2c {
-        return Refusal::Malformed("HTTP/2 is not spoken here")
-            .write_to(io)
-            .await;
-    }
-    let exchanges = Arc::new(Exchanges::default());
-    let closing = Arc::new(AtomicBool::new(false));
-    let guard = Guard::new(
-        io,
-        ahead,
-        !is_h2,
-        GuardLimits {
+    let mut patience = limits.header_timeout;
+    let mut is_known = false;
+    while let Some(ahead) = await_bytes(&mut io, &mut ticket, patience, is_known).await {
+        let is_h2 = !is_known && ahead.starts_with(H2_PREFACE);
+        let exchanges = Arc::new(Exchanges::default());
+        let closing = Arc::new(AtomicBool::new(false));
+        let service = Exchange {
+            service: service.clone(),
+            peer: Arc::clone(&peer),
+            exchanges: Arc::clone(&exchanges),
+            closing: Arc::clone(&closing),
+            timeouts: BodyTimeouts {
+                idle: limits.idle_timeout,
+                whole: limits.request_timeout,
+            },
+        };
+        let guard_limits = GuardLimits {
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             max_header_bytes: limits.max_header_bytes,
-        },
-        Arc::clone(&exchanges),
-    );
-    let service = Exchange {
-        service,
-        peer,
-        exchanges,
-        closing: Arc::clone(&closing),
-        timeouts: BodyTimeouts {
-            idle: limits.idle_timeout,
-            whole: limits.request_timeout,
-        },
-    };
-    let io = TokioIo::new(guard);
-    if is_h2 {
-        let connection = pin!(shared.h2.serve_connection(io, service));
-        let ended = drive(connection, &mut ticket, Phase::Closing, &closing, |h2| {
-            h2.graceful_shutdown();
-        });
-        if let Some(Err(error)) = ended.await {
-            tracing::debug!(%error, "an HTTP/2 connection ended");
+        };
+        let guard = Guard::new(io, ahead, !is_h2, guard_limits, exchanges);
+        let mut drive = Drive {
+            ticket: &mut ticket,
+            closing: &closing,
+        };
+        // Boxed, so that a connection at rest is not as large as one at work.
+        if is_h2 {
+            return Box::pin(serve_h2(guard, service, shared, &mut drive)).await;
         }
-        return;
+        match Box::pin(serve_h1(guard, service, shared, &mut drive)).await {
+            Some(rested) => io = rested,
+            None => return,
+        }
+        is_known = true;
+        patience = limits.idle_timeout;
     }
-    let mut connection = shared.h1.serve_connection(io, service);
-    let ended = drive(
+}
+
+async fn serve_h2<S>(
+    guard: Guard<Socket>,
+    service: Exchange<S>,
+    shared: &Shared,
+    drive: &mut Drive<'_>,
+) where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    if !shared.limits.h2c {
+        let refusal = Refusal::Malformed("HTTP/2 is not spoken here");
+        return refusal.write_to(guard.into_io()).await;
+    }
+    let connection = pin!(shared.h2.serve_connection(TokioIo::new(guard), service));
+    let shut_down = |h2: Pin<&mut http2::Connection<_, _, _>>| h2.graceful_shutdown();
+    if let Ended::Closed(Err(error)) = drive.run(connection, Phase::Closing, shut_down).await {
+        tracing::debug!(%error, "an HTTP/2 connection ended");
+    }
+}
+
+/// Serves until the connection ends, or rests: then its socket is given back, and the parser's buffers are freed.
+async fn serve_h1<S>(
+    guard: Guard<Socket>,
+    service: Exchange<S>,
+    shared: &Shared,
+    drive: &mut Drive<'_>,
+) -> Option<Socket>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let exchanges = Arc::clone(&service.exchanges);
+    let mut connection = shared.h1.serve_connection(TokioIo::new(guard), service);
+    let shut_down = |h1: Pin<&mut http1::Connection<_, _>>| h1.graceful_shutdown();
+    let running = drive.run_unless(
         Pin::new(&mut connection),
-        &mut ticket,
         Phase::ClosingIdle,
-        &closing,
-        |h1| h1.graceful_shutdown(),
+        shut_down,
+        || exchanges.are_resting(),
     );
-    let Some(ended) = ended.await else {
-        return;
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "an HTTP/1.1 connection ended");
+    match running.await {
+        Ended::CutOff => return None,
+        Ended::Resting => return Some(connection.into_parts().io.into_inner().into_io()),
+        Ended::Closed(Ok(())) => {}
+        Ended::Closed(Err(error)) => tracing::debug!(%error, "an HTTP/1.1 connection ended"),
     }
     // Where the parser had seen nothing of the head, it takes the refusal for an ordinary end.
     let guard = connection.into_parts().io.into_inner();
     if let Some(refusal) = guard.refusal() {
         refusal.write_to(guard.into_io()).await;
     }
+    None
 }
 
-/// Reads until the protocol is known. `None`: the client went away, or never said a word.
-async fn first_bytes(io: &mut Socket) -> Option<BytesMut> {
-    // An ordinary head fits, and is then read in one piece.
-    let mut ahead = BytesMut::with_capacity(1024);
-    loop {
-        match io.read_buf(&mut ahead).await {
-            Ok(read) if read > 0 => {}
-            _ => return None,
-        }
-        let common = ahead.len().min(H2_PREFACE.len());
-        if common == H2_PREFACE.len() || ahead[..common] != H2_PREFACE[..common] {
-            return Some(ahead);
-        }
-    }
-}
-
-/// Polls a connection to its end, `None` where it is cut off, and tells it once to shut down when the drain has come to `last_call`.
-async fn drive<C: Future>(
-    mut connection: Pin<&mut C>,
+/// Waits for the client to say something, and reads it: at first until the protocol is known. `None`: the client
+/// went away, said nothing for too long, or must go.
+async fn await_bytes(
+    io: &mut Socket,
     ticket: &mut Ticket,
-    last_call: Phase,
-    closing: &AtomicBool,
-    shut_down: impl Fn(Pin<&mut C>),
-) -> Option<C::Output> {
-    let mut is_told = false;
-    std::future::poll_fn(|cx| {
-        let phase = ticket.poll_phase(cx);
-        if phase == Phase::Over {
-            return Poll::Ready(None);
-        }
-        if phase > Phase::Open && !is_told {
-            closing.store(true, Ordering::Relaxed);
-            if phase >= last_call {
-                is_told = true;
-                shut_down(connection.as_mut());
+    patience: Duration,
+    is_known: bool,
+) -> Option<BytesMut> {
+    let read = async {
+        // Nothing is allocated for a client that is silent.
+        io.readable().await.ok()?;
+        // An ordinary head fits, and is then read in one piece.
+        let mut ahead = BytesMut::with_capacity(1024);
+        loop {
+            match io.read_buf(&mut ahead).await {
+                Ok(read) if read > 0 => {}
+                _ => return None,
+            }
+            let common = ahead.len().min(H2_PREFACE.len());
+            let is_whole = common == H2_PREFACE.len();
+            if is_known || is_whole || ahead[..common] != H2_PREFACE[..common] {
+                return Some(ahead);
             }
         }
-        connection.as_mut().poll(cx).map(Some)
+    };
+    let mut read = pin!(tokio::time::timeout(patience, read));
+    std::future::poll_fn(|cx| {
+        if ticket.poll_phase(cx) >= Phase::ClosingIdle {
+            return Poll::Ready(None);
+        }
+        read.as_mut().poll(cx).map(|read| read.ok().flatten())
     })
     .await
+}
+
+/// Polls connections with an eye on the drain.
+struct Drive<'a> {
+    ticket: &'a mut Ticket,
+    closing: &'a AtomicBool,
+}
+
+/// How driving a connection ended.
+enum Ended<T> {
+    Closed(T),
+    /// It is alive, and has nothing to do.
+    Resting,
+    /// The drain is over.
+    CutOff,
+}
+
+impl Drive<'_> {
+    /// Polls a connection to its end, and tells it once to shut down when the drain has come to `last_call`.
+    async fn run<C: Future>(
+        &mut self,
+        connection: Pin<&mut C>,
+        last_call: Phase,
+        shut_down: impl Fn(Pin<&mut C>),
+    ) -> Ended<C::Output> {
+        self.run_unless(connection, last_call, shut_down, || false)
+            .await
+    }
+
+    /// The same, until the connection rests.
+    async fn run_unless<C: Future>(
+        &mut self,
+        mut connection: Pin<&mut C>,
+        last_call: Phase,
+        shut_down: impl Fn(Pin<&mut C>),
+        is_resting: impl Fn() -> bool,
+    ) -> Ended<C::Output> {
+        let mut is_told = false;
+        std::future::poll_fn(|cx| {
+            let phase = self.ticket.poll_phase(cx);
+            if phase == Phase::Over {
+                return Poll::Ready(Ended::CutOff);
+            }
+            if phase > Phase::Open && !is_told {
+                self.closing.store(true, Ordering::Relaxed);
+                if phase >= last_call {
+                    is_told = true;
+                    shut_down(connection.as_mut());
+                }
+            }
+            match connection.as_mut().poll(cx) {
+                Poll::Ready(output) => Poll::Ready(Ended::Closed(output)),
+                Poll::Pending if is_resting() => Poll::Ready(Ended::Resting),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
 }
 
 /// The service of one connection: makes of what the parser read a request as our stacks know it.
