@@ -1,7 +1,11 @@
-//! What it costs to read a rule, to match one, and to find a route among many.
+//! What it costs to read a rule, to match one, to find a route among many, and to bring a request into its
+//! form before.
 
+use a3s_gateway::dispatch::request::{normalize, with_facts};
 use a3s_gateway::dispatch::table::{Route, Table};
 use a3s_gateway::rule::{Facts, Protocol, Rule};
+use a3s_gateway::stack::Request;
+use axum::body::Body;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue};
 use std::hint::black_box;
@@ -58,7 +62,7 @@ fn rules(c: &mut Criterion) {
 }
 
 fn routes(count: usize, rule: impl Fn(usize) -> String) -> Vec<Route<()>> {
-    let route = |i| Route {
+    let route = |i: usize| Route {
         name: i.to_string().into(),
         priority: 0,
         rule: parse(&rule(i)),
@@ -101,5 +105,35 @@ fn dispatch(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, rules, dispatch);
+fn whole(c: &mut Criterion) {
+    let table = Table::new(routes(10_000, |i| format!("Host(`h{i}.example.com`)")));
+    for (name, host, target) in [
+        ("ordinary", "h42.example.com", "/v1/users/42?verbose=true"),
+        (
+            "upper_case_and_port",
+            "H42.Example.COM:8080",
+            "/v1/users/42?verbose=true",
+        ),
+        (
+            "escapes",
+            "h42.example.com",
+            "/v1/users/J%C3%BCrgen%20M?verbose=true",
+        ),
+    ] {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = target.parse().expect("a URI");
+        let headers = request.headers_mut();
+        headers.insert("host", HeaderValue::from_static(host));
+        headers.insert("accept", HeaderValue::from_static("*/*"));
+        let client = IpAddr::from([10, 1, 2, 3]);
+        c.bench_function(&format!("request/{name}"), |b| {
+            b.iter(|| {
+                normalize(black_box(&mut request)).expect("a request");
+                with_facts(&request, client, |facts| table.find(facts).is_some())
+            })
+        });
+    }
+}
+
+criterion_group!(benches, rules, dispatch, whole);
 criterion_main!(benches);

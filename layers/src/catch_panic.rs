@@ -74,12 +74,11 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let shape = Shape::of(request.headers());
         // What a panic leaves behind is dropped with this request's clone of the stack.
         let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)))
             .map_err(|panic| report(&*panic))
             .ok();
-        CatchPanicFuture { inner, shape }
+        CatchPanicFuture { inner }
     }
 }
 
@@ -88,7 +87,6 @@ pin_project! {
     pub struct CatchPanicFuture<F> {
         #[pin]
         inner: Option<F>,
-        shape: Shape,
     }
 }
 
@@ -104,24 +102,24 @@ where
         let mut this = self.project();
         let polled = match this.inner.as_mut().as_pin_mut() {
             Some(inner) => catch_unwind(AssertUnwindSafe(|| inner.poll(cx))),
-            None => return Poll::Ready(Ok(failed(*this.shape))),
+            None => return Poll::Ready(Ok(failed())),
         };
         match polled {
             Ok(poll) => poll.map_ok(|response| response.map(Body::new)),
             Err(panic) => {
                 report(&*panic);
                 this.inner.set(None);
-                Poll::Ready(Ok(failed(*this.shape)))
+                Poll::Ready(Ok(failed()))
             }
         }
     }
 }
 
-fn failed(shape: Shape) -> Response<Body> {
+fn failed() -> Response<Body> {
     reject(
         StatusCode::INTERNAL_SERVER_ERROR,
         "the gateway failed on this request",
-        shape,
+        Shape::default(),
     )
 }
 

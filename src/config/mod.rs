@@ -1,14 +1,38 @@
 //! The configuration: what an operator writes, as one typed value.
 
 mod admin;
+mod check;
+mod code;
+mod de;
+mod diagnostic;
 mod entrypoint;
+mod eval;
+mod fault;
+mod files;
+mod functions;
+mod load;
+mod names;
+mod operators;
 mod provider;
+mod read;
+mod report;
 mod router;
 mod service;
+mod source;
+mod syntax;
+mod template;
+mod tree;
 mod values;
+mod walk;
+
+#[cfg(test)]
+mod tests;
 
 pub use admin::AdminConfig;
+pub use code::{Code, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol};
+pub use load::{Loaded, Source, load};
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;
 pub use service::{
@@ -17,8 +41,11 @@ pub use service::{
 };
 pub use values::{Address, Scheme, Secret, ServerUrl, ValueError};
 
+pub(crate) use load::digest_now;
+
 use indexmap::IndexMap;
 use serde::Serialize;
+use std::{fmt, path::PathBuf, str::FromStr};
 
 /// The service that stands for the admin API; it always exists.
 pub const ADMIN_SERVICE: &str = "admin@internal";
@@ -39,6 +66,9 @@ pub struct GatewayConfig {
     /// The admin API; none is no listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<AdminConfig>,
+    /// Where it was read from, for a gateway to read it again; none for a configuration built in code.
+    #[serde(skip)]
+    pub source: Option<Source>,
 }
 
 impl Default for GatewayConfig {
@@ -50,11 +80,13 @@ impl Default for GatewayConfig {
             services: IndexMap::new(),
             providers: ProvidersConfig::default(),
             admin: None,
+            source: None,
         }
     }
 }
 
-/// Two maps are equal in the same order only: the order of routers decides between equal priorities.
+/// Two maps are equal in the same order only: the order of routers decides between equal priorities. Where a
+/// configuration was read from is no part of it.
 impl PartialEq for GatewayConfig {
     fn eq(&self, other: &GatewayConfig) -> bool {
         self.shutdown_timeout_secs == other.shutdown_timeout_secs
@@ -66,27 +98,73 @@ impl PartialEq for GatewayConfig {
     }
 }
 
-// --- stand-in until the loader is merged ---
-#[derive(Debug, Default)]
-pub struct Diagnostics;
-impl Diagnostics {
-    pub fn has_errors(&self) -> bool {
-        false
-    }
-}
-#[derive(Debug, thiserror::Error)]
-#[error("config")]
-pub struct ConfigError;
-impl From<Diagnostics> for ConfigError {
-    fn from(_: Diagnostics) -> Self {
-        ConfigError
-    }
-}
 impl GatewayConfig {
-    pub fn check(&self) -> Diagnostics {
-        Diagnostics
+    /// Loads and checks a file, or a directory of `*.hcl`.
+    pub async fn from_file(path: impl Into<PathBuf>) -> Result<GatewayConfig, ConfigError> {
+        let source = Source::new(path);
+        blocking(move || load(&source)).await.into_result()
     }
-    pub fn source(&self) -> Option<&String> {
-        None
+
+    /// Loads and checks a text.
+    pub fn from_hcl(text: &str) -> Result<GatewayConfig, ConfigError> {
+        load::load_text(text, &|name| std::env::var(name).ok()).into_result()
     }
 }
+
+/// Runs what reads files off the runtime's threads: a disk may be slow.
+pub(crate) async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(run).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is going down cancels it, and then nobody is left to wait.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+impl FromStr for GatewayConfig {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<GatewayConfig, ConfigError> {
+        GatewayConfig::from_hcl(text)
+    }
+}
+
+impl Loaded {
+    /// The configuration, or why there is none.
+    pub fn into_result(self) -> Result<GatewayConfig, ConfigError> {
+        self.config.ok_or(ConfigError(self.diagnostics))
+    }
+}
+
+/// Why a configuration is refused. It prints every problem, each in a line, so that `main() -> Result` shows them.
+#[derive(Clone)]
+pub struct ConfigError(Diagnostics);
+
+impl ConfigError {
+    /// The problems.
+    pub fn diagnostics(&self) -> &Diagnostics {
+        &self.0
+    }
+}
+
+impl From<Diagnostics> for ConfigError {
+    fn from(diagnostics: Diagnostics) -> ConfigError {
+        ConfigError(diagnostics)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -9,10 +9,10 @@ pub mod table;
 
 use crate::stack::{HttpService, Request, Response};
 use a3s_layers::peer::Client;
+use a3s_layers::reject::{Shape, reject};
 use arc_swap::ArcSwap;
-use axum::body::Body;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
-use http::{StatusCode, Version};
+use http::header::{CONNECTION, HeaderValue};
+use http::{HeaderMap, StatusCode, Version};
 use pin_project_lite::pin_project;
 use request::Malformed;
 use std::convert::Infallible;
@@ -30,6 +30,7 @@ use tower::{Service, ServiceExt};
 #[derive(Debug, Clone)]
 pub struct RequestDispatcher {
     table: Arc<ArcSwap<Table>>,
+    rejects_encoded_slash: bool,
 }
 
 pin_project! {
@@ -62,25 +63,30 @@ impl Future for DispatchFuture {
 impl RequestDispatcher {
     /// Serves by whatever table is stored at the time of a request.
     pub fn new(table: Arc<ArcSwap<Table>>) -> Self {
-        Self { table }
+        Self {
+            table,
+            rejects_encoded_slash: false,
+        }
     }
 
-    fn find(&self, request: &mut Request) -> Result<HttpService, Response> {
-        if let Err(malformed) = request::normalize(request) {
-            return Err(refuse_malformed(malformed, request.version()));
+    /// Refuses a path that has `%2F` in it: some servers take it for a slash, and rules do not.
+    pub fn rejecting_encoded_slash(mut self, rejects: bool) -> Self {
+        self.rejects_encoded_slash = rejects;
+        self
+    }
+
+    fn find(&self, request: &mut Request) -> Result<HttpService, Refusal> {
+        request::normalize(request)?;
+        if self.rejects_encoded_slash && request.uri().path().contains("%2F") {
+            return Err(Malformed::Path.into());
         }
-        let Some(client_ip) = request.extensions().get::<Client>().map(Client::ip) else {
-            // No rule may judge a client that nobody has named.
-            return Err(refuse(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "unknown client address",
-            ));
-        };
+        let client = request.extensions().get::<Client>();
+        let client_ip = client.ok_or(Refusal::UnknownClient)?.ip();
         let table = self.table.load();
         request::with_facts(request, client_ip, |facts| {
             table.find(facts).map(|route| route.service.clone())
         })
-        .ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no route matches"))
+        .ok_or(Refusal::NoRoute)
     }
 }
 
@@ -94,43 +100,52 @@ impl Service<Request> for RequestDispatcher {
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
+        let version = request.version();
         let answer = match self.find(&mut request) {
             Ok(service) => Answer::Route {
                 answer: service.oneshot(request),
             },
             Err(refusal) => Answer::Refusal {
-                refusal: ready(Ok(refusal)),
+                refusal: ready(Ok(refusal.answer(request.headers(), version))),
             },
         };
         DispatchFuture { answer }
     }
 }
 
-fn refuse_malformed(malformed: Malformed, version: Version) -> Response {
-    let (status, message) = match malformed {
-        Malformed::Connect => (StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not supported"),
-        Malformed::MissingHost => (StatusCode::BAD_REQUEST, "missing host"),
-        Malformed::ConflictingHosts => (StatusCode::BAD_REQUEST, "conflicting hosts"),
-        Malformed::Host => (StatusCode::BAD_REQUEST, "invalid host"),
-        Malformed::Target => (StatusCode::BAD_REQUEST, "invalid request target"),
-        Malformed::Path => (StatusCode::BAD_REQUEST, "invalid path"),
-    };
-    let mut response = refuse(status, message);
-    // Whoever sends this may mean something else by the bytes that follow, too. HTTP/2 frames them and
-    // knows no such header.
-    if version < Version::HTTP_2 {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
-    }
-    response
+/// Why a request reaches no route.
+enum Refusal {
+    Malformed(Malformed),
+    /// No rule may judge a client that the server has not named.
+    UnknownClient,
+    NoRoute,
 }
 
-fn refuse(status: StatusCode, message: &'static str) -> Response {
-    let mut response = Response::new(Body::from(message));
-    *response.status_mut() = status;
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, text);
-    response
+impl From<Malformed> for Refusal {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl Refusal {
+    fn answer(&self, headers: &HeaderMap, version: Version) -> Response {
+        let (status, message) = match self {
+            Self::NoRoute => (StatusCode::NOT_FOUND, "no route matches"),
+            Self::UnknownClient => (StatusCode::INTERNAL_SERVER_ERROR, "unknown client address"),
+            Self::Malformed(malformed @ Malformed::Connect) => {
+                (StatusCode::METHOD_NOT_ALLOWED, malformed.message())
+            }
+            Self::Malformed(malformed) => (StatusCode::BAD_REQUEST, malformed.message()),
+        };
+        let mut response = reject(status, message, Shape::of(headers));
+        // Whoever sends what is malformed may mean something else by the bytes that follow, too. HTTP/2
+        // frames them and knows no such header.
+        if matches!(self, Self::Malformed(_)) && version < Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        response
+    }
 }
 
 #[cfg(test)]

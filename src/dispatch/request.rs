@@ -17,25 +17,34 @@ const MAX_HOST: usize = 255;
 
 /// Why a request cannot be routed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 pub enum Malformed {
     /// An HTTP/1.1 request without a `Host` line, or an HTTP/2 one without authority.
-    #[error("missing host")]
     MissingHost,
     /// More than one `Host` line, or one that differs from the authority of an HTTP/2 request.
-    #[error("conflicting hosts")]
     ConflictingHosts,
     /// A host that is no host.
-    #[error("invalid host")]
     Host,
     /// A target that is neither a path nor a URI with one.
-    #[error("invalid request target")]
     Target,
     /// Broken escapes, forbidden bytes, or more `..` than segments to leave.
-    #[error("invalid path")]
     Path,
     /// `CONNECT`: a gateway is no tunnel.
-    #[error("CONNECT is not supported")]
     Connect,
+}
+
+impl Malformed {
+    /// What is wrong, for the answer.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::MissingHost => "missing host",
+            Self::ConflictingHosts => "conflicting hosts",
+            Self::Host => "invalid host",
+            Self::Target => "invalid request target",
+            Self::Path => "invalid path",
+            Self::Connect => "CONNECT is not supported",
+        }
+    }
 }
 
 /// Gives `request` the form in which everything after this sees it.
@@ -210,6 +219,7 @@ fn normal_target(target: &str, method: &Method) -> Result<Option<PathAndQuery>, 
 mod tests {
     use super::*;
     use axum::body::Body;
+    use proptest::prelude::*;
 
     fn request(version: Version, target: &str, hosts: &[&[u8]]) -> Request {
         let mut request = Request::new(Body::empty());
@@ -354,5 +364,50 @@ mod tests {
         assert_eq!(normal(Method::CONNECT, "a.com:80"), Err(Malformed::Connect));
         assert_eq!(normal(Method::GET, "/%zz"), Err(Malformed::Path));
         assert_eq!(normal(Method::GET, "/a;b?c;d"), Ok("/a;b?c&d".to_owned()));
+    }
+
+    #[test]
+    fn an_asterisk_of_http2_loses_its_authority() {
+        let mut request = request(Version::HTTP_2, "/", &[]);
+        *request.method_mut() = Method::OPTIONS;
+        *request.uri_mut() = Uri::builder()
+            .scheme("https")
+            .authority("a.com")
+            .path_and_query("*")
+            .build()
+            .expect("a URI");
+        assert_eq!(normalize(&mut request), Ok(()));
+        assert_eq!(request.uri().to_string(), "*");
+        assert_eq!(request.headers()[HOST], "a.com");
+    }
+
+    proptest! {
+        #[test]
+        fn a_normal_request_stays_as_it_is(
+            host in prop::option::of("[a-zA-Z0-9.:\\[\\]@é]{0,12}|[Aa](\\.b)?\\.?(:[0-9]{0,5})?"),
+            target in "(http://[aB.:@0-9]{1,6})?(/[a/.%é*4-]{0,8})?(\\?[a;%&=]{0,4})?|\\*",
+            is_h2: bool,
+        ) {
+            let mut request = Request::new(Body::empty());
+            if is_h2 {
+                *request.version_mut() = Version::HTTP_2;
+            }
+            if let Some(host) = host {
+                let value = HeaderValue::from_bytes(host.as_bytes()).expect("a value");
+                request.headers_mut().insert(HOST, value);
+            }
+            if let Ok(uri) = target.parse() {
+                *request.uri_mut() = uri;
+            }
+            if normalize(&mut request).is_ok() {
+                let (uri, headers) = (request.uri().clone(), request.headers().clone());
+                prop_assert!(uri.authority().is_none() && uri.path().starts_with('/'));
+                prop_assert_eq!(normalize(&mut request), Ok(()));
+                prop_assert_eq!((request.uri(), request.headers()), (&uri, &headers));
+                let ip = IpAddr::from([127, 0, 0, 1]);
+                let is_lower = |facts: &Facts<'_>| facts.host == facts.host.to_ascii_lowercase();
+                prop_assert!(with_facts(&request, ip, is_lower));
+            }
+        }
     }
 }

@@ -58,15 +58,13 @@ struct Bucket {
 #[derive(Debug)]
 struct Node {
     path: Box<str>,
-    /// The longest other path of the bucket that this one begins with, or [`NO_PARENT`].
-    parent: u32,
+    /// The longest other path of the bucket that this one begins with.
+    parent: Option<u32>,
     /// Routes that need exactly this path.
     exact: Ranks,
     /// Routes that need a path that begins with this.
     prefix: Ranks,
 }
-
-const NO_PARENT: u32 = u32::MAX;
 
 impl<S> Table<S> {
     /// Orders and indexes routes given in the order of their declaration.
@@ -167,19 +165,17 @@ impl<S> Search<'_, S> {
             if path.starts_with(&*node.path) {
                 self.list(&node.prefix);
             }
-            next = bucket.paths.get(node.parent as usize);
+            next = node.parent.map(|at| &bucket.paths[at as usize]);
         }
         self.list(&bucket.rest);
     }
 
     fn list(&mut self, ranks: &[Rank]) {
-        let better = ranks.iter().take_while(|rank| **rank < self.best);
-        let found = better
-            .into_iter()
+        let found = ranks
+            .iter()
+            .take_while(|rank| **rank < self.best)
             .find(|rank| self.table.routes[**rank as usize].rule.matches(self.facts));
-        if let Some(rank) = found {
-            self.best = *rank;
-        }
+        self.best = found.copied().unwrap_or(self.best);
     }
 }
 
@@ -211,24 +207,22 @@ impl Draft {
 
     fn finish(self) -> Bucket {
         let mut nodes = Vec::<Node>::with_capacity(self.paths.len());
-        for (path, (exact, prefix)) in self.paths {
+        let mut last = None;
+        for ((path, (exact, prefix)), at) in self.paths.into_iter().zip(0..) {
             // In the order of bytes, the parent is the node before, or one of its parents.
-            let mut parent = nodes.len().checked_sub(1);
+            let mut parent = last;
             while let Some(at) = parent
-                && !path.starts_with(&*nodes[at].path)
+                && !path.starts_with(&*nodes[at as usize].path)
             {
-                parent = usize::try_from(nodes[at].parent)
-                    .ok()
-                    .filter(|at| *at < nodes.len());
+                parent = nodes[at as usize].parent;
             }
             nodes.push(Node {
                 path,
-                parent: parent
-                    .and_then(|at| u32::try_from(at).ok())
-                    .unwrap_or(NO_PARENT),
+                parent,
                 exact: exact.into(),
                 prefix: prefix.into(),
             });
+            last = Some(at);
         }
         Bucket {
             paths: nodes.into(),
@@ -300,6 +294,31 @@ mod tests {
         let priorities: Vec<_> = table.routes().iter().map(|route| route.priority).collect();
         assert_eq!(priorities, [9, 7, 6, 5, 5, 1]);
         assert_eq!(find(&self::table(&[]), "a", "/"), None);
+    }
+
+    #[test]
+    fn connections_are_found_by_their_server_name() {
+        let routes = ["HostSNI(`*`)", "HostSNI(`a.com`)", "HostSNI(`*.a.com`)"];
+        let route = |(i, text): (usize, &&str)| {
+            let rule = Rule::parse(text, Protocol::Tcp).expect(text);
+            Route {
+                name: "r".into(),
+                priority: rule.default_priority(),
+                rule,
+                service: i,
+            }
+        };
+        let table = Table::new(routes.iter().enumerate().map(route).collect());
+        let ip = std::net::IpAddr::from([127, 0, 0, 1]);
+        for (sni, expected) in [
+            (None, 0),
+            (Some("b.com"), 0),
+            (Some("a.com"), 1),
+            (Some("x.a.com"), 2),
+        ] {
+            let found = table.find(&Facts::of_connection(ip, sni, &[]));
+            assert_eq!(found.map(|route| route.service), Some(expected), "{sni:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use super::*;
 use crate::rule::{Protocol, Rule};
 use a3s_layers::peer::{Peer, TrustedProxies};
+use axum::body::Body;
 use http::HeaderName;
 use http::header::HOST;
 use serde_json::Value;

@@ -119,11 +119,13 @@ fn parts(compiled: CompiledEntrypoint) -> (Table, impl FnOnce(&Arc<ArcSwap<Table
         max_connections,
         trusted_proxies,
         limits,
+        rejects_encoded_slash,
         table,
         ..
     } = compiled;
     let make = move |table: &Arc<ArcSwap<Table>>| {
-        let dispatcher = RequestDispatcher::new(Arc::clone(table));
+        let dispatcher = RequestDispatcher::new(Arc::clone(table))
+            .rejecting_encoded_slash(rejects_encoded_slash);
         Handling {
             service: BoxCloneSyncService::new(HttpServer::new(limits, dispatcher)),
             max_connections,

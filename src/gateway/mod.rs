@@ -8,6 +8,7 @@ mod watch;
 use crate::admin::{self, Live, State};
 use crate::config::GatewayConfig;
 use crate::error::{Error, Result};
+use crate::provider::Reload;
 use crate::serve::listener::Bind;
 use crate::serve::worker::{self, Workers};
 use crate::stack::HttpService;
@@ -38,6 +39,7 @@ pub struct Gateway {
     first: Mutex<Option<GatewayConfig>>,
     /// What watches for changes; it ends with the gateway.
     tasks: Mutex<JoinSet<()>>,
+    reread: Mutex<Option<Reload>>,
 }
 
 /// What the gateway and its tasks have in common.
@@ -48,8 +50,6 @@ struct Shared {
     admin: HttpService,
     /// One change at a time.
     running: Mutex<Option<Running>>,
-    /// Asks for the configuration to be read again.
-    reread: tokio::sync::Notify,
 }
 
 impl Gateway {
@@ -68,11 +68,20 @@ impl Gateway {
                 metrics,
                 admin,
                 running: Mutex::default(),
-                reread: tokio::sync::Notify::new(),
             }),
             first: Mutex::new(Some(config)),
             tasks: Mutex::default(),
+            reread: Mutex::default(),
         })
+    }
+
+    /// Checks and compiles `config` as a start would, and starts nothing.
+    ///
+    /// # Errors
+    /// What [`Gateway::new`] and [`Gateway::start`] would refuse, but for addresses in use.
+    pub fn validate(config: &GatewayConfig) -> Result<()> {
+        let gateway = Self::new(config.clone())?;
+        gateway.shared.validate(config)
     }
 
     /// Binds every entrypoint and serves.
@@ -90,12 +99,16 @@ impl Gateway {
         };
         let workers = Workers::start(worker::available(), prepare).map_err(Error::Workers)?;
         *self.shared.running.lock().await = Some(Running::new(workers));
-        let source = config.source().cloned();
-        let watch = source.filter(|_| config.providers.file.watch);
-        self.shared.apply(config.clone()).await?;
+        let source = config.source.clone();
+        if let Err(error) = self.shared.apply(config.clone()).await {
+            *self.shared.running.lock().await = None;
+            return Err(error);
+        }
         *first = None;
         self.shared.live.set_state(State::Running);
-        self.watch(watch).await;
+        if let Some(source) = source {
+            *self.reread.lock().await = Some(self.watch(source).await);
+        }
         Ok(())
     }
 
@@ -124,8 +137,13 @@ impl Gateway {
     }
 
     /// Reads the configuration's file again, if it came from one, and runs it.
-    pub fn reread(&self) {
-        self.shared.reread.notify_one();
+    pub async fn reread(&self) {
+        match &*self.reread.lock().await {
+            Some(reload) => reload.now(),
+            None => tracing::warn!(
+                "the configuration came from no file: there is nothing to read again"
+            ),
+        }
     }
 
     /// How the gateway is.

@@ -1,8 +1,12 @@
 //! From one configuration to the next. Starting is going on from none.
 //!
-//! 1. check, 2. compile: pure, and told in full when they fail; 3. bind what is new, or drop what was bound
-//! and fail; 4. swap: one store for each entrypoint; 5. retire what is no more. Nothing before 4 can be
-//! noticed from outside, and nothing after it can fail.
+//! 1. check: every problem is told
+//! 2. compile: pure
+//! 3. bind what is new; where that fails, what was bound is dropped
+//! 4. swap: one store for each entrypoint
+//! 5. retire what is no more
+//!
+//! Nothing before the swap can be noticed from outside, and nothing after it can fail.
 
 use super::Shared;
 use super::entrypoint::{Entrypoint, bind};
@@ -100,18 +104,30 @@ impl Shared {
         let result = self.apply(config).await;
         match &result {
             Ok(()) => self.live.reloaded(Vec::new()),
-            Err(error) => self.refuse(error.to_string().lines().map(str::to_owned).collect()),
+            Err(error) => self.refuse(error),
         }
         result
     }
 
     /// Notes a configuration that does not run; the one that does stays.
-    pub(super) fn refuse(&self, problems: Vec<String>) {
-        tracing::error!(
-            ?problems,
-            "the new configuration is refused; the running one stays"
-        );
-        self.live.reloaded(problems);
+    pub(super) fn refuse(&self, error: &Error) {
+        tracing::error!("the new configuration is refused, the running one stays: {error}");
+        let problems = error.to_string();
+        self.live
+            .reloaded(problems.lines().map(str::to_owned).collect());
+    }
+
+    pub(super) fn validate(&self, config: &GatewayConfig) -> Result<()> {
+        compile::compile(config, &self.kept(compile::Services::default()))?;
+        Ok(())
+    }
+
+    fn kept(&self, services: compile::Services) -> Kept {
+        Kept {
+            metrics: Arc::clone(&self.metrics),
+            admin: self.admin.clone(),
+            services,
+        }
     }
 
     pub(super) async fn apply(&self, config: GatewayConfig) -> Result<()> {
@@ -119,11 +135,7 @@ impl Shared {
         let Some(running) = running.as_mut() else {
             return Err(Error::State("not running"));
         };
-        let kept = Kept {
-            metrics: Arc::clone(&self.metrics),
-            admin: self.admin.clone(),
-            services: running.services.clone(),
-        };
+        let kept = self.kept(running.services.clone());
         let sockets = running.sockets();
         let prepared = tokio::task::spawn_blocking(move || {
             let prepared = prepare(&config, &kept, &sockets);

@@ -25,7 +25,7 @@ pub(super) async fn run(gateway: &Gateway) {
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
                 tracing::info!("SIGHUP: reading the configuration again");
-                gateway.reread();
+                gateway.reread().await;
             }
         }
     }

@@ -20,6 +20,8 @@ mod matcher;
 mod parse;
 mod pattern;
 mod query;
+mod signature;
+mod string;
 mod warn;
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ use std::borrow::Cow;
 /// How much memory one compiled expression may take; `(a{1000}){1000}` is refused, not compiled.
 const SIZE_LIMIT: usize = 1 << 20;
 
+/// How much memory a thread may use to match one faster.
+const CACHE_LIMIT: usize = 1 << 18;
+
 /// A compiled regular expression, equal to another of the same text.
 #[derive(Debug)]
 pub(super) struct Pattern {
@@ -21,7 +24,7 @@ impl Pattern {
     pub(super) fn new(text: &str) -> Result<Self, String> {
         let regex = RegexBuilder::new(&translate(text))
             .size_limit(SIZE_LIMIT)
-            .dfa_size_limit(SIZE_LIMIT)
+            .dfa_size_limit(CACHE_LIMIT)
             .build()
             .map_err(|error| reason(&error))?;
         Ok(Self {
@@ -67,13 +70,12 @@ fn translate(text: &str) -> Cow<'_, str> {
     // Whether the scan is between the brackets of a class.
     let mut in_class = false;
     while let Some(c) = rest.chars().next() {
-        let (part, after) = if c == '\\' {
-            escape(rest, in_class, &mut out)
-        } else {
-            rest.split_at(c.len_utf8())
-        };
+        let after = &rest[c.len_utf8()..];
         match c {
-            '\\' => {}
+            '\\' => {
+                rest = escape(rest, in_class, &mut out);
+                continue;
+            }
             '{' if !in_class && !is_repetition(rest) => out.push_str("\\{"),
             '[' if !in_class => {
                 in_class = true;
@@ -103,23 +105,22 @@ fn translate(text: &str) -> Cow<'_, str> {
                 in_class = false;
                 out.push(c);
             }
-            _ => out.push_str(part),
+            _ => out.push(c),
         }
         rest = after;
     }
     Cow::Owned(out)
 }
 
-/// Writes the escape at the beginning of `rest` and gives it and what follows.
-fn escape<'a>(rest: &'a str, in_class: bool, out: &mut String) -> (&'a str, &'a str) {
+/// Writes the escape at the beginning of `rest` and gives what follows it.
+fn escape<'a>(rest: &'a str, in_class: bool, out: &mut String) -> &'a str {
     let length = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
     let (part, after) = rest.split_at(length);
     match part {
         "\\Q" if !in_class => {
             let end = after.find("\\E").unwrap_or(after.len());
             out.push_str(&regex::escape(&after[..end]));
-            let consumed = (end + "\\E".len()).min(after.len());
-            return rest.split_at(length + consumed);
+            return after.get(end + "\\E".len()..).unwrap_or_default();
         }
         "\\d" if in_class => out.push_str("0-9"),
         "\\w" if in_class => out.push_str("0-9A-Za-z_"),
@@ -135,11 +136,11 @@ fn escape<'a>(rest: &'a str, in_class: bool, out: &mut String) -> (&'a str, &'a 
             let end = after.find('}').map_or(0, |end| end + 1);
             out.push_str(part);
             out.push_str(&after[..end]);
-            return rest.split_at(length + end);
+            return &after[end..];
         }
         _ => out.push_str(part),
     }
-    (part, after)
+    after
 }
 
 /// Whether the brace at the beginning of `rest` counts something: `{2}`, `{2,}` or `{2,3}`.

@@ -353,7 +353,7 @@ fn what_can_never_match_is_warned_of() {
     for (text, message, help) in [
         (
             "Host(`a.com:80`)",
-            "`a.com:80` can never match: the port of a request is not part of its host",
+            "`a.com:80` can never match: a port is not part of the host",
             "write `a.com`",
         ),
         (

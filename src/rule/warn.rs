@@ -2,7 +2,7 @@
 
 use super::RuleWarning;
 use super::matcher::Matcher;
-use super::parse::Argument;
+use super::string::Argument;
 use std::net::Ipv6Addr;
 
 /// What is wrong with an argument, and what to write instead.
@@ -10,7 +10,7 @@ type Doubt = (String, Option<String>);
 
 pub(super) fn check(matcher: &Matcher, arguments: &[Argument], warnings: &mut Vec<RuleWarning>) {
     let doubt: fn(&str) -> Option<Doubt> = match matcher {
-        Matcher::Host(_) => host,
+        Matcher::Host(_) | Matcher::HostSni(_) => host,
         Matcher::HostRegexp(_) | Matcher::HostSniRegexp(_) => host_regexp,
         Matcher::Path(_) => |text| path(text, true),
         Matcher::PathPrefix(_) => |text| path(text, false),
@@ -68,11 +68,7 @@ fn host(text: &str) -> Option<Doubt> {
         }
         let is_port = !name.contains(':') && port.bytes().all(|b| b.is_ascii_digit());
         return if is_port {
-            never(
-                text,
-                "the port of a request is not part of its host",
-                Some(name),
-            )
+            never(text, "a port is not part of the host", Some(name))
         } else {
             never(text, "it is neither a name nor an address", None)
         };

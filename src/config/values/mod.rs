@@ -10,6 +10,7 @@ mod url;
 
 pub use address::Address;
 pub use problem::ValueError;
+pub(crate) use secret::NEWTYPE as SECRET;
 pub use secret::Secret;
 pub use url::{Scheme, ServerUrl};
 

@@ -1,0 +1,118 @@
+//! What the command line says, and the exit status: 0 done, 1 invalid or failed, 2 usage or an unreadable file.
+
+mod demo;
+mod serve;
+mod validate;
+
+use a3s_gateway::config::Source;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// An API gateway and reverse proxy: one binary, one readable HCL file.
+#[derive(Debug, Parser)]
+#[command(name = "a3s-gateway", version, args_conflicts_with_subcommands = true)]
+struct Command {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// What is logged: error, warn, info, debug or trace, or a filter such as `info,a3s_gateway=debug`.
+    #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
+    log_level: EnvFilter,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check a configuration, and tell everything that is wrong with it.
+    Validate {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// How the problems are printed.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        /// A warning is an error.
+        #[arg(long)]
+        deny_warnings: bool,
+    },
+    /// Run a gateway with servers of its own on loopback, and print what to try.
+    Demo {
+        /// The port to listen on; 0 lets the system choose.
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The configuration: a file, or a directory of `*.hcl`.
+    #[arg(long, short, default_value = "gateway.hcl", value_name = "PATH")]
+    config: PathBuf,
+    /// The value of a declared variable; may be given more than once.
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
+    vars: Vec<(String, String)>,
+}
+
+impl ConfigArgs {
+    fn source(self) -> Source {
+        Source {
+            path: self.config,
+            vars: self.vars,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Format {
+    /// For a person.
+    #[default]
+    Text,
+    /// A list of objects.
+    Json,
+    /// SARIF 2.1.0, for code scanners.
+    Sarif,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+/// An exit status as the command promises it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    Failed = 1,
+    Unreadable = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> ExitCode {
+    let command = Command::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(command.log_level)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    let exit = match command.verb {
+        None => serve::serve(&command.config.source()),
+        Some(Verb::Validate {
+            config,
+            format,
+            deny_warnings,
+        }) => validate::validate(&config.source(), format, deny_warnings),
+        Some(Verb::Demo { port }) => demo::demo(port),
+    };
+    exit.into()
+}

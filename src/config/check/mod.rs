@@ -1,0 +1,171 @@
+//! What a configuration means as a whole: references, duplicates, ranges, and what is probably not meant.
+
+mod place;
+mod ranges;
+mod routers;
+mod services;
+
+pub(crate) use place::Tree;
+
+use super::code::Code;
+use super::diagnostic::{Diagnostics, Problem};
+use super::source::Files;
+use super::{Address, GatewayConfig};
+use place::{Key, keys};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+impl GatewayConfig {
+    /// Finds every problem at once. A configuration that was built in code is checked like one from a file; its
+    /// problems have no place.
+    pub fn check(&self) -> Diagnostics {
+        Diagnostics::new(self.problems(None, true), &Files::default(), &[])
+    }
+
+    /// `whole` is false where parts could not be read: nothing is said then that depends on what is not there.
+    pub(super) fn problems(&self, tree: Option<Tree<'_>>, whole: bool) -> Vec<Problem> {
+        let mut check = Check {
+            config: self,
+            tree,
+            whole,
+            problems: Vec::new(),
+        };
+        check.entrypoints();
+        check.ranges();
+        check.routers();
+        check.services();
+        check.unused();
+        check.problems
+    }
+}
+
+struct Check<'a> {
+    config: &'a GatewayConfig,
+    tree: Option<Tree<'a>>,
+    whole: bool,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    /// Reports a problem at the value of `path`; silent where something on the way was reported already.
+    fn report(&mut self, path: &[Key<'_>], problem: Problem) {
+        let place = match &self.tree {
+            Some(tree) => tree.look(path),
+            None => Some(None),
+        };
+        let Some(at) = place else { return };
+        let mut problem = Problem { at, ..problem };
+        if self.tree.as_ref().is_some_and(|tree| tree.is_hidden(path)) {
+            // The message may quote the value, and the value may be a secret in the wrong place.
+            problem.message = format!("a value from outside this file: {}", problem.code.summary());
+            problem.help = None;
+        }
+        self.problems.push(problem);
+    }
+
+    /// The place of a value, for problems that name a second one.
+    fn at(&self, path: &[Key<'_>]) -> Option<super::source::At> {
+        self.tree.as_ref()?.look(path)?
+    }
+
+    fn entrypoints(&mut self) {
+        let config = self.config;
+        if config.entrypoints.is_empty() {
+            let problem = Problem::new(
+                Code::NoEntrypoint,
+                "there is no entrypoint: nothing would listen",
+            );
+            let help = "add `entrypoints \"web\" { address = \"0.0.0.0:8080\" }`".to_owned();
+            self.report(&keys!["entrypoints"], problem.help(help));
+        }
+        let mut owners: HashMap<Listener, Option<&str>> = HashMap::new();
+        for (name, entrypoint) in &config.entrypoints {
+            self.name("entrypoints", "entrypoint", name);
+            self.listener(&mut owners, &entrypoint.address, Some(name));
+        }
+        if let Some(admin) = &config.admin {
+            self.listener(&mut owners, &admin.address, None);
+        }
+    }
+
+    /// Two listeners of one address; the admin API's has no name.
+    fn listener<'c>(
+        &mut self,
+        owners: &mut HashMap<Listener, Option<&'c str>>,
+        address: &Address,
+        name: Option<&'c str>,
+    ) {
+        let place = |name| match name {
+            Some(name) => vec![
+                Key::Name("entrypoints"),
+                Key::Name(name),
+                Key::Name("address"),
+            ],
+            None => vec![Key::Name("admin"), Key::Name("address")],
+        };
+        let what = |name| match name {
+            Some(name) => format!("entrypoint `{name}`"),
+            None => "the admin API".to_owned(),
+        };
+        let Some(listener) = Listener::of(address) else {
+            return;
+        };
+        if let Some(owner) = owners.get(&listener) {
+            let message = format!(
+                "{} listens on `{address}`, and so does {}",
+                what(name),
+                what(*owner)
+            );
+            let problem =
+                Problem::new(Code::SameAddress, message).also(self.at(&place(*owner)), "also here");
+            self.report(&place(name), problem);
+            return;
+        }
+        owners.insert(listener, name);
+    }
+
+    /// Names are printed, compared and put into metrics; `@` is for the names that providers give.
+    fn name(&mut self, section: &'static str, what: &str, name: &str) {
+        let message = match name {
+            "" => format!("the {what} has no name"),
+            _ if name.contains('@') => format!("the name `{name}` has an `@`, which is reserved"),
+            _ if name.chars().any(char::is_control) => {
+                format!("the name of the {what} has a control character in it")
+            }
+            _ => return,
+        };
+        self.report(
+            &[Key::Name(section), Key::Entry(name)],
+            Problem::new(Code::InvalidValue, message),
+        );
+    }
+}
+
+/// An address as far as the system tells it from another one.
+#[derive(PartialEq, Eq, Hash)]
+enum Listener {
+    /// Every address, IPv4 and IPv6.
+    Any(u16),
+    Other(String),
+}
+
+impl Listener {
+    /// None for port 0, which is a new one each time.
+    fn of(address: &Address) -> Option<Listener> {
+        match address {
+            Address::Socket(socket) if socket.port() == 0 => None,
+            Address::Host { port: 0, .. } => None,
+            Address::Socket(socket) if socket.ip().is_unspecified() => {
+                Some(Listener::Any(socket.port()))
+            }
+            Address::Socket(SocketAddr::V6(v6)) if v6.ip().to_ipv4_mapped().is_some() => {
+                let ip = IpAddr::V6(*v6.ip()).to_canonical();
+                Some(Listener::Other(SocketAddr::new(ip, v6.port()).to_string()))
+            }
+            address => Some(Listener::Other(address.to_string().to_lowercase())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

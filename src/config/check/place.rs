@@ -1,0 +1,157 @@
+//! Where in the files a part of the configuration stands.
+
+use crate::config::source::{At, Files};
+use crate::config::tree::{Kind, Map, Origin};
+use std::ops::Range;
+
+/// A step from a part of the configuration to one inside it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Key<'a> {
+    /// The value of a key.
+    Name(&'a str),
+    /// The key itself.
+    Entry(&'a str),
+    /// An element of a list.
+    Index(usize),
+    /// The bytes of a string.
+    Span(usize, usize),
+}
+
+impl<'a> From<&'a str> for Key<'a> {
+    fn from(name: &'a str) -> Key<'a> {
+        Key::Name(name)
+    }
+}
+
+impl<'a> From<&'a String> for Key<'a> {
+    fn from(name: &'a String) -> Key<'a> {
+        Key::Name(name)
+    }
+}
+
+impl From<usize> for Key<'_> {
+    fn from(index: usize) -> Self {
+        Key::Index(index)
+    }
+}
+
+impl From<Range<usize>> for Key<'_> {
+    fn from(span: Range<usize>) -> Self {
+        Key::Span(span.start, span.end)
+    }
+}
+
+macro_rules! keys {
+    ($($key:expr),* $(,)?) => { [$($crate::config::check::place::Key::from($key)),*] };
+}
+pub(super) use keys;
+
+/// The tree that a configuration was read from.
+#[derive(Clone, Copy)]
+pub(crate) struct Tree<'a> {
+    pub(crate) root: &'a Map,
+    pub(crate) files: &'a Files,
+}
+
+impl Tree<'_> {
+    /// The place of a part; of the nearest part around it where it is not written. None where something on the way was
+    /// taken out or stood in for: its problem is known, and one that follows from it would only confuse.
+    pub(super) fn look(&self, path: &[Key<'_>]) -> Option<Option<At>> {
+        let mut at = None;
+        let mut map = Some(self.root);
+        let mut list: Option<&[_]> = None;
+        let mut literal = false;
+        for key in path {
+            let node = match key {
+                Key::Span(start, end) => {
+                    return Some(at.map(|at| match literal {
+                        true => self.files.within(at, *start..*end),
+                        false => at,
+                    }));
+                }
+                Key::Name(name) | Key::Entry(name) => {
+                    let Some(map) = map else { return Some(at) };
+                    if map.taken.iter().any(|taken| taken == name) {
+                        return None;
+                    }
+                    let Some(entry) = map.entries.get(*name) else {
+                        return Some(at);
+                    };
+                    if let Key::Entry(_) = key {
+                        return Some(Some(entry.key_at));
+                    }
+                    &entry.value
+                }
+                Key::Index(index) => match list {
+                    Some(items) => match items
+                        .iter()
+                        .filter(|item: &&super::super::tree::Node| !item.is_stand_in())
+                        .nth(*index)
+                    {
+                        Some(node) => node,
+                        None => return Some(at),
+                    },
+                    // A list of one, written as a block.
+                    None => continue,
+                },
+            };
+            at = Some(node.at);
+            literal = node.origin == Origin::Literal;
+            (map, list) = match &node.kind {
+                Kind::Map(map) => (Some(map), None),
+                Kind::List(list) => (None, Some(list.items.as_slice())),
+                Kind::StandIn => return None,
+                _ => (None, None),
+            };
+        }
+        // A list that lost an element is not what was written.
+        match list {
+            Some(items) if items.iter().any(|item| item.is_stand_in()) => None,
+            _ => Some(at),
+        }
+    }
+}
+
+impl Tree<'_> {
+    /// Whether `name` was declared in a section, readable or not. Where the section itself is broken, everything is
+    /// taken for declared.
+    pub(super) fn declares(&self, section: &str, name: &str) -> bool {
+        match self
+            .root
+            .entries
+            .get(section)
+            .map(|entry| &entry.value.kind)
+        {
+            Some(Kind::Map(map)) => map.entries.contains_key(name),
+            Some(_) => true,
+            None => self.root.taken.iter().any(|taken| taken == section),
+        }
+    }
+
+    /// Whether a value comes from outside the files, and must not be printed.
+    pub(super) fn is_hidden(&self, path: &[Key<'_>]) -> bool {
+        let mut kind: Option<&Kind> = None;
+        for key in path {
+            let node = match (key, kind) {
+                (Key::Name(name), None) => self.root.entries.get(*name).map(|entry| &entry.value),
+                (Key::Name(name), Some(Kind::Map(map))) => {
+                    map.entries.get(*name).map(|entry| &entry.value)
+                }
+                (Key::Index(index), Some(Kind::List(list))) => list
+                    .items
+                    .iter()
+                    .filter(|item| !item.is_stand_in())
+                    .nth(*index),
+                // A list of one, written as a block.
+                (Key::Index(_), Some(Kind::Map(_))) => continue,
+                _ => None,
+            };
+            match node {
+                Some(node) if node.origin == Origin::Hidden => return true,
+                Some(node) => kind = Some(&node.kind),
+                None => return false,
+            }
+        }
+        false
+    }
+}

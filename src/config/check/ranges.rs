@@ -1,0 +1,102 @@
+//! The ranges of numbers and durations, in one table.
+
+use super::Check;
+use super::place::{Key, keys};
+use crate::config::code::Code;
+use crate::config::diagnostic::Problem;
+use crate::config::values::{duration, size};
+use std::time::Duration;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+impl Check<'_> {
+    pub(super) fn ranges(&mut self) {
+        let config = self.config;
+        self.number(
+            &keys!["shutdown_timeout_secs"],
+            config.shutdown_timeout_secs,
+            0,
+            86_400,
+        );
+        for (name, entrypoint) in &config.entrypoints {
+            let http = &entrypoint.http;
+            let at = |key| keys!["entrypoints", name, "http", key];
+            if let Some(limit) = entrypoint.max_connections {
+                self.number(
+                    &keys!["entrypoints", name, "max_connections"],
+                    limit,
+                    1,
+                    10_000_000,
+                );
+            }
+            self.duration(
+                &at("header_timeout"),
+                http.header_timeout,
+                MILLISECOND,
+                HOUR,
+            );
+            self.duration(&at("idle_timeout"), http.idle_timeout, MILLISECOND, DAY);
+            if let Some(timeout) = http.request_timeout {
+                self.duration(&at("request_timeout"), timeout, MILLISECOND, DAY);
+            }
+            self.number(&at("max_headers"), http.max_headers as u64, 1, 4_096);
+            self.size(
+                &at("max_header_bytes"),
+                http.max_header_bytes,
+                8 << 10,
+                16 << 20,
+            );
+            self.number(&at("h2_max_streams"), http.h2_max_streams.into(), 1, 65_535);
+        }
+        for (name, service) in &config.services {
+            if let Some(balancer) = &service.load_balancer {
+                let timeouts = &balancer.timeouts;
+                let at = |key| keys!["services", name, "load_balancer", "timeouts", key];
+                self.duration(&at("connect"), timeouts.connect, MILLISECOND, HOUR);
+                self.duration(&at("response"), timeouts.response, MILLISECOND, DAY);
+                self.duration(&at("idle"), timeouts.idle, MILLISECOND, DAY);
+            }
+            if let Some(respond) = &service.respond {
+                let status = u64::from(respond.status);
+                self.number(
+                    &keys!["services", name, "respond", "status"],
+                    status,
+                    200,
+                    599,
+                );
+            }
+        }
+    }
+
+    fn number(&mut self, path: &[Key<'_>], value: u64, min: u64, max: u64) {
+        if !(min..=max).contains(&value) {
+            let [value, min, max] = [value, min, max].map(|number| number.to_string());
+            self.out_of_range(path, &value, &min, &max);
+        }
+    }
+
+    fn duration(&mut self, path: &[Key<'_>], value: Duration, min: Duration, max: Duration) {
+        if !(min..=max).contains(&value) {
+            let [value, min, max] = [value, min, max].map(duration::format);
+            self.out_of_range(path, &value, &min, &max);
+        }
+    }
+
+    fn size(&mut self, path: &[Key<'_>], value: usize, min: usize, max: usize) {
+        if !(min..=max).contains(&value) {
+            let [value, min, max] = [value, min, max].map(size::format);
+            self.out_of_range(path, &value, &min, &max);
+        }
+    }
+
+    fn out_of_range(&mut self, path: &[Key<'_>], value: &str, min: &str, max: &str) {
+        let key = match path.last() {
+            Some(Key::Name(name)) => *name,
+            _ => "the value",
+        };
+        let message = format!("`{key}` is out of range: {value} is not from {min} to {max}");
+        self.report(path, Problem::new(Code::OutOfRange, message));
+    }
+}

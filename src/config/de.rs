@@ -1,0 +1,301 @@
+//! Reads typed blocks out of the tree: a serde deserializer whose errors know their place.
+
+use super::code::Code;
+use super::diagnostic::Problem;
+use super::fault::{Fault, Step, expectation};
+use super::source::{At, Files};
+use super::tree::{Entry, Kind, Map, Node, Origin};
+use super::values::STAND_IN;
+use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+    Visitor,
+};
+use std::cell::RefCell;
+
+/// What is shared by all nodes of one reading.
+pub(crate) struct Context<'a> {
+    pub(crate) files: &'a Files,
+    /// Where secrets are written.
+    pub(crate) secrets: RefCell<Vec<At>>,
+}
+
+/// A node, ready to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) context: &'a Context<'a>,
+}
+
+impl<'de> Reader<'_> {
+    /// Runs a visitor, and gives its error this node's place.
+    fn visit<V: Visitor<'de>>(
+        self,
+        visitor: V,
+        run: impl FnOnce(V) -> Result<V::Value, Fault>,
+    ) -> Result<V::Value, Fault> {
+        let expected = match self.node.origin {
+            Origin::Hidden => Some(expectation(&visitor)),
+            _ => None,
+        };
+        run(visitor).map_err(|fault| fault.place(self.node, self.context, expected))
+    }
+
+    fn number<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.visit(visitor, |visitor| match &self.node.kind {
+            Kind::StandIn => Err(Fault::new(None)),
+            // What was computed is often text: `"${PORT}"`.
+            Kind::Str(text) if self.node.origin != Origin::Literal => {
+                match text.trim().parse::<i128>() {
+                    Ok(int) => visit_int(int, visitor),
+                    Err(_) => visitor.visit_str(text),
+                }
+            }
+            _ => self.any(visitor),
+        })
+    }
+
+    fn any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.node.kind {
+            Kind::Null => visitor.visit_unit(),
+            Kind::Bool(value) => visitor.visit_bool(*value),
+            Kind::Int(value) => visit_int(*value, visitor),
+            Kind::Float(value) => visitor.visit_f64(*value),
+            Kind::Str(text) => visitor.visit_str(text),
+            Kind::List(_) => self.list(visitor),
+            Kind::Map(map) => self.map(map, visitor),
+            Kind::StandIn => visitor.visit_str(STAND_IN),
+        }
+    }
+
+    fn list<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.node.kind {
+            Kind::List(list) => visitor.visit_seq(Elements {
+                items: list.items.iter().enumerate(),
+                reader: self,
+            }),
+            // One block where a list is meant is a list of one.
+            Kind::Map(_) => visitor.visit_seq(One(Some(self))),
+            Kind::StandIn => visitor.visit_seq(SeqDeserializer::new(std::iter::empty::<&str>())),
+            _ => self.any(visitor),
+        }
+    }
+
+    fn map<V: Visitor<'de>>(self, map: &Map, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_map(Entries {
+            entries: map.entries.iter(),
+            value: None,
+            reader: self,
+        })
+    }
+
+    fn block<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.visit(visitor, |visitor| match &self.node.kind {
+            Kind::Map(map) => self.map(map, visitor),
+            Kind::StandIn => Err(Fault::new(None)),
+            Kind::List(list) if list.blocks => {
+                let second = list.items.get(1).map_or(self.node.at, |node| node.at);
+                let problem = Problem::new(Code::Duplicate, "the block is given twice")
+                    .at(second)
+                    .label("again here");
+                let mut fault =
+                    Fault::new(Some(problem.also(Some(self.node.at), "first given here")));
+                fault.placed = true;
+                Err(fault)
+            }
+            Kind::List(_) => Err(Fault::invalid_type(Unexpected::Seq, &visitor)),
+            _ => self.any(visitor),
+        })
+    }
+}
+
+fn visit_int<'de, V: Visitor<'de>>(value: i128, visitor: V) -> Result<V::Value, Fault> {
+    match (u64::try_from(value), i64::try_from(value)) {
+        (Ok(value), _) => visitor.visit_u64(value),
+        (_, Ok(value)) => visitor.visit_i64(value),
+        _ => Err(Fault::invalid_type(
+            Unexpected::Float(value as f64),
+            &visitor,
+        )),
+    }
+}
+
+impl<'de> Deserializer<'de> for Reader<'_> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.visit(visitor, |visitor| self.any(visitor))
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.visit(visitor, |visitor| match &self.node.kind {
+            Kind::StandIn => Err(Fault::new(None)),
+            Kind::Str(text) if self.node.origin != Origin::Literal => match text.parse() {
+                Ok(value) => visitor.visit_bool(value),
+                Err(_) => visitor.visit_str(text),
+            },
+            _ => self.any(visitor),
+        })
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.number(visitor)
+    }
+
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.number(visitor)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.number(visitor)
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.number(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.node.kind {
+            Kind::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        if name == super::values::SECRET {
+            self.context.secrets.borrow_mut().push(self.node.at);
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.visit(visitor, |visitor| self.list(visitor))
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.node.kind {
+            Kind::StandIn => {
+                visitor.visit_map(MapDeserializer::new(std::iter::empty::<(&str, &str)>()))
+            }
+            _ => self.block(visitor),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.block(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.visit(visitor, |visitor| match &self.node.kind {
+            Kind::Str(text) => {
+                let text: StrDeserializer<'_, Fault> = text.as_str().into_deserializer();
+                visitor.visit_enum(text)
+            }
+            Kind::StandIn => Err(Fault::new(None)),
+            _ => self.any(visitor),
+        })
+    }
+
+    serde::forward_to_deserialize_any! {
+        i8 i16 i32 i128 u8 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
+    }
+}
+
+struct Elements<'a> {
+    items: std::iter::Enumerate<std::slice::Iter<'a, Node>>,
+    reader: Reader<'a>,
+}
+
+impl<'de> SeqAccess<'de> for Elements<'_> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Fault> {
+        // An element that was taken out leaves a stand-in, so that the others keep their places.
+        match self.items.by_ref().find(|(_, node)| !node.is_stand_in()) {
+            Some((index, node)) => (seed.deserialize(Reader {
+                node,
+                ..self.reader
+            }))
+            .map(Some)
+            .map_err(|fault| fault.under(Step::Index(index))),
+            None => Ok(None),
+        }
+    }
+}
+
+struct One<'a>(Option<Reader<'a>>);
+
+impl<'de> SeqAccess<'de> for One<'_> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Fault> {
+        self.0
+            .take()
+            .map(|reader| seed.deserialize(reader))
+            .transpose()
+    }
+}
+
+struct Entries<'a> {
+    entries: indexmap::map::Iter<'a, String, Entry>,
+    value: Option<(&'a String, &'a Entry)>,
+    reader: Reader<'a>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
+        self.value = self.entries.next();
+        let Some((key, entry)) = self.value else {
+            return Ok(None);
+        };
+        let text: StrDeserializer<'_, Fault> = key.as_str().into_deserializer();
+        seed.deserialize(text).map(Some).map_err(|fault| {
+            let node = Node {
+                origin: self.reader.node.origin,
+                ..Node::stand_in(entry.key_at)
+            };
+            let expected = Some("a key that is known here".to_owned());
+            fault
+                .place(&node, self.reader.context, expected)
+                .under(Step::Key(key.clone()))
+        })
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        let (key, entry) = self
+            .value
+            .take()
+            .expect("serde asks for a key before its value");
+        let reader = Reader {
+            node: &entry.value,
+            ..self.reader
+        };
+        seed.deserialize(reader)
+            .map_err(|fault| fault.under(Step::Key(key.clone())))
+    }
+}

@@ -1,0 +1,279 @@
+//! What is wrong with a configuration: problems as they are found, and diagnostics as they are shown.
+
+use super::code::{Code, Severity};
+use super::source::{At, Files};
+use serde::Serialize;
+use std::{collections::BTreeMap, fmt, ops::Range, path::PathBuf, sync::Arc};
+
+/// One problem, with its place.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Diagnostic {
+    /// How grave it is.
+    pub severity: Severity,
+    /// Its kind.
+    pub code: Code,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// Where; none for a configuration that was built in code.
+    #[serde(flatten)]
+    pub place: Option<Place>,
+    /// What stands there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// Other places that belong to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Place>,
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Place {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// The line, from 1; 0 is the file as a whole.
+    pub line: usize,
+    /// The column in characters, from 1; 0 is the line as a whole.
+    pub column: usize,
+    /// The bytes of the file.
+    pub span: Range<usize>,
+    /// What stands there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        match self.line {
+            0 => Ok(()),
+            line => write!(f, ":{line}:{}", self.column),
+        }
+    }
+}
+
+/// The short form: `gateway.hcl:14:13: error[E012]: message; help`.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        let severity = self.severity.as_str();
+        write!(f, "{severity}[{}]: {}", self.code.as_str(), self.message)?;
+        for also in &self.also {
+            let label = also.label.as_deref().unwrap_or("see");
+            write!(f, "; {label} {also}")?;
+        }
+        match &self.help {
+            Some(help) => write!(f, "; {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Every problem of a configuration, ordered by file and place.
+#[derive(Clone, Default)]
+pub struct Diagnostics {
+    pub(super) list: Vec<Diagnostic>,
+    /// The texts to show, secrets blotted out.
+    pub(super) texts: BTreeMap<PathBuf, Arc<str>>,
+}
+
+impl Diagnostics {
+    /// Whether the configuration is refused.
+    pub fn has_errors(&self) -> bool {
+        self.errors().next().is_some()
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.list.iter()
+    }
+
+    /// The errors.
+    pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.list.iter().filter(|d| d.severity == Severity::Error)
+    }
+
+    /// The warnings.
+    pub fn warnings(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.list.iter().filter(|d| d.severity == Severity::Warning)
+    }
+
+    /// Puts problems into order and gives them their places; `secrets` are blotted out of what is shown.
+    pub(super) fn new(mut problems: Vec<Problem>, files: &Files, secrets: &[At]) -> Diagnostics {
+        // Problems without a place come first; where two stand in one place, the order of finding them is kept.
+        problems.sort_by_key(|problem| problem.at.map(|at| (at.file, at.start)));
+        problems.dedup_by(|a, b| a.at.is_some() && a.at == b.at && a.message == b.message);
+        let mut diagnostics = Diagnostics::default();
+        for problem in problems {
+            for at in problem
+                .at
+                .iter()
+                .chain(problem.also.iter().map(|(at, _)| at))
+            {
+                diagnostics.keep_text(at.file, files, secrets);
+            }
+            diagnostics.list.push(problem.place(files));
+        }
+        diagnostics
+    }
+
+    fn keep_text(&mut self, file: u32, files: &Files, secrets: &[At]) {
+        let source = files.get(file);
+        if self.texts.contains_key(&source.path) {
+            return;
+        }
+        let mut text = source.text.clone();
+        for secret in secrets.iter().filter(|at| at.file == file) {
+            // Byte for byte, so that every other place stays where it is; the quotes may stay.
+            let len = text.get(secret.span()).map_or(0, str::len);
+            if len > 2 {
+                text.replace_range(
+                    secret.start as usize + 1..secret.end as usize - 1,
+                    &"*".repeat(len - 2),
+                );
+            }
+        }
+        self.texts.insert(source.path.clone(), text.into());
+    }
+}
+
+impl<'a> IntoIterator for &'a Diagnostics {
+    type Item = &'a Diagnostic;
+    type IntoIter = std::slice::Iter<'a, Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// The short form, a line for each.
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.list.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            diagnostic.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A problem as it is found.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    pub(crate) at: Option<At>,
+    pub(crate) label: Option<String>,
+    pub(crate) help: Option<String>,
+    pub(crate) also: Vec<(At, &'static str)>,
+    /// The file that it is about, where no place in a text can be named.
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Problem {
+        Problem {
+            code,
+            message: message.into(),
+            at: None,
+            label: None,
+            help: None,
+            also: Vec::new(),
+            file: None,
+        }
+    }
+
+    pub(crate) fn at(mut self, at: At) -> Problem {
+        self.at = Some(at);
+        self
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<Option<String>>) -> Problem {
+        self.help = help.into();
+        self
+    }
+
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Problem {
+        self.label = Some(label.into());
+        self
+    }
+
+    pub(crate) fn also(mut self, at: Option<At>, label: &'static str) -> Problem {
+        self.also.extend(at.map(|at| (at, label)));
+        self
+    }
+
+    pub(crate) fn file(mut self, file: PathBuf) -> Problem {
+        self.file = Some(file);
+        self
+    }
+
+    fn place(self, files: &Files) -> Diagnostic {
+        let place = |at: At, label: Option<&str>| {
+            let file = files.get(at.file);
+            let (line, column) = file.position(at.start as usize);
+            Place {
+                file: file.path.clone(),
+                line,
+                column,
+                span: at.span(),
+                label: label.map(str::to_owned),
+            }
+        };
+        let whole_file = |file| Place {
+            file,
+            line: 0,
+            column: 0,
+            span: 0..0,
+            label: None,
+        };
+        Diagnostic {
+            severity: self.code.severity(),
+            code: self.code,
+            message: self.message,
+            place: self
+                .at
+                .map(|at| place(at, None))
+                .or(self.file.map(whole_file)),
+            label: self.label,
+            help: self.help,
+            also: self
+                .also
+                .iter()
+                .map(|(at, label)| place(*at, Some(label)))
+                .collect(),
+        }
+    }
+}
+
+/// `did you mean ...?`, for the nearest of the names that could have been meant.
+pub(crate) fn did_you_mean<'a>(
+    written: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    // Transposed letters count as one slip; a third of the letters may be wrong.
+    let limit = (written.chars().count() / 3).max(1);
+    (names.into_iter())
+        .filter(|name| name.len().abs_diff(written.len()) <= limit * 4)
+        .map(|name| (strsim::damerau_levenshtein(written, name), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| format!("did you mean `{name}`?"))
+}

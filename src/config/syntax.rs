@@ -1,0 +1,78 @@
+//! Parses HCL, and finds more than one error of syntax in a file.
+
+use super::code::Code;
+use super::diagnostic::Problem;
+use super::source::{At, Files};
+use hcl_edit::parser::{self, Error};
+use hcl_edit::structure::Body;
+
+/// Past this many errors of syntax the rest of a file is not looked at.
+const MAX_ERRORS: usize = 10;
+
+/// The body of a file, or its errors of syntax.
+pub(super) fn parse(files: &Files, file: u32) -> Result<Body, Vec<Problem>> {
+    let text = files.get(file).text.as_str();
+    let first = match parser::parse_body(text) {
+        Ok(body) => return Ok(body),
+        Err(error) => error,
+    };
+    let mut problems = vec![problem(text, file, 0, &first)];
+    let mut from = next_block(text, first.location().offset());
+    while let Some(start) = from.filter(|_| problems.len() < MAX_ERRORS) {
+        let Err(error) = parser::parse_body(&text[start..]) else {
+            break;
+        };
+        problems.push(problem(text, file, start, &error));
+        from = next_block(text, start + error.location().offset());
+    }
+    Err(problems)
+}
+
+/// Where the next block begins after an error: at the next line that starts with a letter.
+fn next_block(text: &str, after: usize) -> Option<usize> {
+    let mut at = after;
+    loop {
+        at += text.get(at..)?.find('\n')? + 1;
+        // Not within a heredoc or a half-open block, as far as a line can tell: the head of a block ends with `{`.
+        let line = text[at..].lines().next().unwrap_or_default();
+        if line.starts_with(|c: char| c.is_ascii_alphabetic()) && line.contains('{') {
+            return Some(at);
+        }
+    }
+}
+
+fn problem(text: &str, file: u32, start: usize, error: &Error) -> Problem {
+    let mut offset = (start + error.location().offset()).min(text.len());
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    let end = text[offset..]
+        .chars()
+        .next()
+        .map_or(offset, |char| offset + char.len_utf8());
+    let problem = Problem::new(Code::Syntax, error.message().replace('\n', " "));
+    problem
+        .at(At::new(file, offset..end))
+        .help(help(text, offset))
+}
+
+/// What usually lies behind an error of syntax.
+fn help(text: &str, offset: usize) -> Option<String> {
+    let rest = &text[offset..];
+    let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let (key, value) = line.split_once('=').unwrap_or_default();
+    let value = value.trim();
+    if rest.trim().len() <= 1 && text.matches('{').count() > text.matches('}').count() {
+        return Some("a `{` is not closed".to_owned());
+    }
+    if !key.is_empty()
+        && !value.is_empty()
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-:/".contains(&b))
+    {
+        return Some(format!("a text needs quotes: {} = \"{value}\"", key.trim()));
+    }
+    None
+}
