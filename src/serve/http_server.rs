@@ -7,10 +7,11 @@ use crate::stack::drain::{Phase, Ticket};
 use crate::stack::{Connection, Request, Response, Socket};
 use a3s_layers::hop_by_hop::disarm;
 use a3s_layers::peer::{Client, Peer, remove_forwarded};
+use a3s_layers::reject::{Shape, reject};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, COOKIE};
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -160,6 +161,7 @@ where
             idle: limits.idle_timeout,
             whole: limits.request_timeout,
         },
+        max_headers: limits.max_headers,
     };
     let io = TokioIo::new(guard);
     if is_h2 {
@@ -242,6 +244,7 @@ struct Exchange<S> {
     exchanges: Arc<Exchanges>,
     closing: Arc<AtomicBool>,
     timeouts: BodyTimeouts,
+    max_headers: usize,
 }
 
 impl<S> hyper::service::Service<http::Request<Incoming>> for Exchange<S>
@@ -265,6 +268,12 @@ where
         if version == Version::HTTP_2 {
             join_cookies(request.headers_mut());
         }
+        // HTTP/1's parser has counted them, HTTP/2's has not.
+        let refusal = (request.headers().len() > self.max_headers).then(|| {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            let shape = Shape::of(request.headers());
+            reject(status, "the request has too many header fields", shape)
+        });
         disarm(request.headers_mut());
         if !self.peer.is_trusted() {
             remove_forwarded(request.headers_mut());
@@ -272,7 +281,11 @@ where
         let client = Client::of(Arc::clone(&self.peer), request.headers());
         request.extensions_mut().insert(client);
         ExchangeFuture {
-            inner: self.service.clone().oneshot(request),
+            inner: match &refusal {
+                None => Some(self.service.clone().oneshot(request)),
+                Some(_) => None,
+            },
+            refusal,
             running: Some(running),
             // HTTP/2 says it with GOAWAY, and has no `Connection`.
             closing: (version < Version::HTTP_2).then(|| Arc::clone(&self.closing)),
@@ -299,7 +312,8 @@ fn join_cookies(headers: &mut HeaderMap) {
 pin_project! {
     struct ExchangeFuture<S: Service<Request>> {
         #[pin]
-        inner: Oneshot<S, Request>,
+        inner: Option<Oneshot<S, Request>>,
+        refusal: Option<Response>,
         running: Option<Running>,
         closing: Option<Arc<AtomicBool>>,
     }
@@ -313,7 +327,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
+        let mut response = match this.inner.as_pin_mut() {
+            Some(inner) => ready!(inner.poll(cx))?,
+            None => this.refusal.take().expect("polled after it was ready"),
+        };
         let is_closing = this
             .closing
             .as_ref()
