@@ -10,8 +10,8 @@ use a3s_layers::peer::{Client, Peer, remove_forwarded};
 use a3s_layers::reject::{Shape, reject};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -258,6 +258,7 @@ where
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         let running = Running::begin(&self.exchanges);
         let version = request.version();
+        let is_bodiless = version == Version::HTTP_2 && request.method() == Method::HEAD;
         let mut request = request.map(|incoming| {
             if incoming.is_end_stream() {
                 Body::empty()
@@ -286,10 +287,20 @@ where
                 Some(_) => None,
             },
             refusal,
+            is_bodiless,
             running: Some(running),
             // HTTP/2 says it with GOAWAY, and has no `Connection`.
             closing: (version < Version::HTTP_2).then(|| Arc::clone(&self.closing)),
         }
+    }
+}
+
+/// Leaves of an answer to a HEAD its head, with the length that the body would have had.
+fn drop_body(response: &mut Response) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length @ 1..) = body.size_hint().exact() {
+        let headers = response.headers_mut();
+        headers.entry(CONTENT_LENGTH).or_insert(length.into());
     }
 }
 
@@ -314,6 +325,8 @@ pin_project! {
         #[pin]
         inner: Option<Oneshot<S, Request>>,
         refusal: Option<Response>,
+        // HTTP/1's encoder knows what a HEAD is, HTTP/2's would send the body.
+        is_bodiless: bool,
         running: Option<Running>,
         closing: Option<Arc<AtomicBool>>,
     }
@@ -331,6 +344,9 @@ where
             Some(inner) => ready!(inner.poll(cx))?,
             None => this.refusal.take().expect("polled after it was ready"),
         };
+        if *this.is_bodiless {
+            drop_body(&mut response);
+        }
         let is_closing = this
             .closing
             .as_ref()
