@@ -218,6 +218,14 @@ async fn what_no_router_takes_gets_404_and_the_connection_stays() {
         assert_eq!(client.get("/b").await.status, 404);
         assert_eq!(client.get("/a").await.status, 201);
     }
+    let mut client = gateway.h2().await;
+    for method in ["GET", "HEAD"] {
+        let reply = client.ask(support::request(method, "/b")).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.body.is_empty()),
+            (404, method == "HEAD")
+        );
+    }
 }
 
 #[tokio::test]
