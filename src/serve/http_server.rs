@@ -7,10 +7,11 @@ use crate::stack::drain::{Phase, Ticket};
 use crate::stack::{Connection, Request, Response, Socket};
 use a3s_layers::hop_by_hop::disarm;
 use a3s_layers::peer::{Client, Peer, remove_forwarded};
+use a3s_layers::reject::{Shape, reject};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, COOKIE};
-use http::{HeaderMap, HeaderValue, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -143,6 +144,7 @@ where
                 idle: limits.idle_timeout,
                 whole: limits.request_timeout,
             },
+            max_headers: limits.max_headers,
         };
         let guard_limits = GuardLimits {
             header_timeout: limits.header_timeout,
@@ -321,6 +323,7 @@ struct Exchange<S> {
     exchanges: Arc<Exchanges>,
     closing: Arc<AtomicBool>,
     timeouts: BodyTimeouts,
+    max_headers: usize,
 }
 
 impl<S> hyper::service::Service<http::Request<Incoming>> for Exchange<S>
@@ -334,6 +337,7 @@ where
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         let running = Running::begin(&self.exchanges);
         let version = request.version();
+        let is_bodiless = version == Version::HTTP_2 && request.method() == Method::HEAD;
         let mut request = request.map(|incoming| {
             if incoming.is_end_stream() {
                 Body::empty()
@@ -344,6 +348,16 @@ where
         if version == Version::HTTP_2 {
             join_cookies(request.headers_mut());
         }
+        // HTTP/1's parser has counted them, HTTP/2's has not.
+        let refusal = (request.headers().len() > self.max_headers).then(|| {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            let shape = Shape::of(request.headers());
+            Box::new(reject(
+                status,
+                "the request has too many header fields",
+                shape,
+            ))
+        });
         disarm(request.headers_mut());
         if !self.peer.is_trusted() {
             remove_forwarded(request.headers_mut());
@@ -351,11 +365,25 @@ where
         let client = Client::of(Arc::clone(&self.peer), request.headers());
         request.extensions_mut().insert(client);
         ExchangeFuture {
-            inner: self.service.clone().oneshot(request),
+            inner: match &refusal {
+                None => Some(self.service.clone().oneshot(request)),
+                Some(_) => None,
+            },
+            refusal,
+            is_bodiless,
             running: Some(running),
             // HTTP/2 says it with GOAWAY, and has no `Connection`.
             closing: (version < Version::HTTP_2).then(|| Arc::clone(&self.closing)),
         }
+    }
+}
+
+/// Leaves of an answer to a HEAD its head, with the length that the body would have had.
+fn drop_body(response: &mut Response) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length @ 1..) = body.size_hint().exact() {
+        let headers = response.headers_mut();
+        headers.entry(CONTENT_LENGTH).or_insert(length.into());
     }
 }
 
@@ -378,7 +406,10 @@ fn join_cookies(headers: &mut HeaderMap) {
 pin_project! {
     struct ExchangeFuture<S: Service<Request>> {
         #[pin]
-        inner: Oneshot<S, Request>,
+        inner: Option<Oneshot<S, Request>>,
+        refusal: Option<Box<Response>>,
+        // HTTP/1's encoder knows what a HEAD is, HTTP/2's would send the body.
+        is_bodiless: bool,
         running: Option<Running>,
         closing: Option<Arc<AtomicBool>>,
     }
@@ -392,7 +423,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
+        let mut response = match this.inner.as_pin_mut() {
+            Some(inner) => ready!(inner.poll(cx))?,
+            None => *this.refusal.take().expect("polled after it was ready"),
+        };
+        if *this.is_bodiless {
+            drop_body(&mut response);
+        }
         let is_closing = this
             .closing
             .as_ref()

@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 
@@ -93,18 +94,19 @@ impl Client {
     }
 
     /// As [`Client::send`], where the connection may fail.
-    pub async fn try_send(
-        &mut self,
-        mut request: Request<Body>,
-    ) -> hyper::Result<Response<Incoming>> {
+    pub async fn try_send(&mut self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
+        within("a response", self.start(request)).await
+    }
+
+    async fn start(&mut self, mut request: Request<Body>) -> hyper::Result<Response<Incoming>> {
         match &mut self.sender {
             Sender::H1(sender) => {
                 if !request.headers().contains_key(HOST) {
                     let host = HeaderValue::from_static(TEST_HOST);
                     request.headers_mut().insert(HOST, host);
                 }
-                within("the connection is free", sender.ready()).await?;
-                within("a response", sender.send_request(request)).await
+                sender.ready().await?;
+                sender.send_request(request).await
             }
             Sender::H2(sender) => {
                 if request.uri().authority().is_none() {
@@ -112,8 +114,8 @@ impl Client {
                     let uri = format!("http://{TEST_HOST}{target}");
                     *request.uri_mut() = uri.parse::<Uri>().expect("a URI");
                 }
-                within("the connection is free", sender.ready()).await?;
-                within("a response", sender.send_request(request)).await
+                sender.ready().await?;
+                sender.send_request(request).await
             }
         }
     }
@@ -121,6 +123,14 @@ impl Client {
     /// Sends a request and reads its response to the end.
     pub async fn ask(&mut self, request: Request<Body>) -> Reply {
         let response = self.send(request).await;
+        read(response).await.expect("a whole response")
+    }
+
+    /// As [`Client::ask`], for an answer that takes longer than others.
+    pub async fn ask_for(&mut self, request: Request<Body>, patience: Duration) -> Reply {
+        let sending = self.start(request);
+        let response = tokio::time::timeout(patience, sending).await;
+        let response = response.expect("a response in time").expect("a response");
         read(response).await.expect("a whole response")
     }
 
