@@ -5,6 +5,7 @@
 
 use super::body::{Lease, ResponseBody, Upload};
 use super::connect::Origin;
+use super::link::Link;
 use super::pool::{self, Sender};
 use crate::stack::Request;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
@@ -13,7 +14,7 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -183,12 +184,12 @@ async fn send_on(
         error: error.into_error(),
     };
     match sender {
-        Sender::H1(mut sender) => {
+        Sender::H1(mut link) => {
             *request.version_mut() = Version::HTTP_11;
             frame_body(&mut request);
-            let response = sender.try_send_request(request).await.map_err(unsent)?;
+            let response = link.send(request).await.map_err(unsent)?;
             let origin = Arc::clone(origin);
-            Ok((response, Some(Lease { origin, sender })))
+            Ok((response, Some(Lease { origin, link })))
         }
         Sender::H2(mut sender) => {
             to_h2(origin, &mut request);
@@ -263,13 +264,7 @@ async fn open(origin: &Arc<Origin>) -> Result<Sender, UpstreamError> {
         pool::share(origin, sender.clone());
         Ok(Sender::H2(sender))
     } else {
-        let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(broken)?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an upstream HTTP/1.1 connection ended");
-            }
-        });
-        Ok(Sender::H1(sender))
+        Ok(Sender::H1(Link::open(io).await.map_err(broken)?))
     }
 }
 
