@@ -1,5 +1,7 @@
 //! Bodies of any size pass through a little memory, and no faster than they are read.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod support;
 
 use axum::body::Body;
