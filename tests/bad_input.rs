@@ -1,5 +1,7 @@
 //! What a client sends that is no request, or more than one, is refused, and harms nobody else.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Which server is asked, by each strategy.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod support;
 
 use axum::body::Body;

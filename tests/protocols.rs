@@ -1,5 +1,7 @@
 //! What is spoken to clients and to servers, and over what.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod support;
 
 use axum::body::Body;

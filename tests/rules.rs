@@ -1,5 +1,7 @@
 //! A router takes the requests that its rule describes, and its server gets the path that the rule saw.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod support;
 
 use serde::Deserialize;

@@ -30,8 +30,12 @@ use tower::util::{Oneshot, ServiceExt};
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// HTTP/2 flow control towards clients: a stream may have this much on its way, a connection four times.
+/// HTTP/2 flow control towards clients: a stream may have this much on its way.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The connection has no limit of its own (RFC 9113, 6.9.1): uploads that a server does not read would hold up
+/// the others of their client, which may be a proxy with many behind it. The number of streams is the limit.
+const H2_CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// The parser's buffer is larger than any head that the guard lets through.
 const MIN_BUFFER: usize = 64 * 1024;
@@ -86,7 +90,7 @@ impl<S> HttpServer<S> {
         h2.timer(TokioTimer::new())
             .adaptive_window(false)
             .initial_stream_window_size(H2_STREAM_WINDOW)
-            .initial_connection_window_size(4 * H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW)
             .max_concurrent_streams(limits.h2_max_streams)
             .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
         Self {

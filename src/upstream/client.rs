@@ -23,8 +23,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tower::Service;
 
-/// HTTP/2 flow control, set for throughput: a stream may have this much on its way, a connection four times.
+/// HTTP/2 flow control, set for throughput: a stream may have this much on its way.
 const H2_STREAM_WINDOW: u32 = 1 << 20;
+
+/// The connection has no limit of its own (RFC 9113, 6.9.1): it is shared, and clients that do not read what they
+/// asked for would hold up everybody else.
+const H2_CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// Sends requests to one server. Always ready.
 #[derive(Debug, Clone)]
@@ -252,7 +256,7 @@ async fn open(origin: &Arc<Origin>) -> Result<Sender, UpstreamError> {
             .timer(TokioTimer::new())
             .adaptive_window(false)
             .initial_stream_window_size(H2_STREAM_WINDOW)
-            .initial_connection_window_size(4 * H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW)
             .handshake(io)
             .await
             .map_err(broken)?;

@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
@@ -98,15 +99,25 @@ impl Client {
         within("a response", self.start(request)).await
     }
 
-    async fn start(&mut self, mut request: Request<Body>) -> hyper::Result<Response<Incoming>> {
-        match &mut self.sender {
+    async fn start(&mut self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
+        self.begin(request).await.await
+    }
+
+    /// Begins to send a request, and returns its response to be waited for.
+    pub async fn begin(
+        &mut self,
+        mut request: Request<Body>,
+    ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + Send + use<> {
+        let response: Pin<Box<dyn Future<Output = _> + Send>> = match &mut self.sender {
             Sender::H1(sender) => {
                 if !request.headers().contains_key(HOST) {
                     let host = HeaderValue::from_static(TEST_HOST);
                     request.headers_mut().insert(HOST, host);
                 }
-                sender.ready().await?;
-                sender.send_request(request).await
+                match within("the connection is free", sender.ready()).await {
+                    Ok(()) => Box::pin(sender.send_request(request)),
+                    Err(error) => Box::pin(std::future::ready(Err(error))),
+                }
             }
             Sender::H2(sender) => {
                 if request.uri().authority().is_none() {
@@ -114,10 +125,13 @@ impl Client {
                     let uri = format!("http://{TEST_HOST}{target}");
                     *request.uri_mut() = uri.parse::<Uri>().expect("a URI");
                 }
-                sender.ready().await?;
-                sender.send_request(request).await
+                match within("the connection is free", sender.ready()).await {
+                    Ok(()) => Box::pin(sender.send_request(request)),
+                    Err(error) => Box::pin(std::future::ready(Err(error))),
+                }
             }
-        }
+        };
+        response
     }
 
     /// Sends a request and reads its response to the end.
