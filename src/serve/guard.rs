@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep};
 
 /// A connection without a request for so long rests: its parser is taken down until the next one comes, and with
 /// it some 20 KiB of buffers. Soon enough to matter, late enough not to cost a busy client anything.
-const REST_AFTER: Duration = Duration::from_secs(2);
+const REST_AFTER: Duration = Duration::from_millis(50);
 
 /// The limits that the guard holds a client to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
