@@ -11,9 +11,10 @@ use hyper::Response;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
 use std::future::Future;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 
 /// A connection and the way to send on it.
 pub(super) struct Link {
@@ -74,22 +75,37 @@ impl Link {
     }
 
     /// Sends a request and waits for the head of its response.
-    pub(super) async fn send(
-        &mut self,
-        request: Request,
-    ) -> Result<Response<Incoming>, TrySendError<Request>> {
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let connection = &mut self.connection;
-        std::future::poll_fn(|cx| {
-            if let Some(driven) = connection
-                && driven.as_mut().poll(cx).is_ready()
-            {
-                // Letting go of it ends what it has not answered.
-                *connection = None;
-            }
-            let quiet = &mut Context::from_waker(Waker::noop());
-            answer.as_mut().poll(quiet)
-        })
-        .await
+    pub(super) fn send(mut self, request: Request) -> Sending<impl Future<Output = Sent>> {
+        Sending {
+            answer: self.sender.try_send_request(request),
+            link: Some(self),
+        }
+    }
+}
+
+/// What hyper's client says of a request.
+pub(super) type Sent = Result<Response<Incoming>, TrySendError<Request>>;
+
+pin_project! {
+    /// The future of [`Link::send`]: gives the connection back with the answer.
+    pub(super) struct Sending<F> {
+        #[pin]
+        answer: F,
+        link: Option<Link>,
+    }
+}
+
+impl<F: Future<Output = Sent>> Future for Sending<F> {
+    type Output = Result<(Response<Incoming>, Link), TrySendError<Request>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let link = this.link.as_mut().expect("polled after it was ready");
+        link.drive(cx);
+        let answer = ready!(this.answer.poll(&mut Context::from_waker(Waker::noop())));
+        Poll::Ready(answer.map(|response| {
+            let link = this.link.take().expect("it was there a line above");
+            (response, link)
+        }))
     }
 }
