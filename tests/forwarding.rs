@@ -1,6 +1,8 @@
 //! What a server sees of a client's request, and the client of the server's answer: all that is theirs, and
 //! nothing that belongs to one connection.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod support;
 
 use axum::body::Body;

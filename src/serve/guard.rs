@@ -15,11 +15,15 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+/// A connection without a request for so long rests: its parser is taken down until the next one comes, and with
+/// it some 20 KiB of buffers. Soon enough to matter, late enough not to cost a busy client anything.
+const REST_AFTER: Duration = Duration::from_millis(50);
 
 /// The limits that the guard holds a client to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,7 @@ pub(super) struct GuardLimits {
 pub(super) struct Exchanges {
     begun: AtomicU32,
     ended: AtomicU32,
+    resting: AtomicBool,
 }
 
 impl Exchanges {
@@ -47,6 +52,11 @@ impl Exchanges {
 
     fn ended(&self) -> u32 {
         self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Whether the guard has found the connection at rest.
+    pub(super) fn are_resting(&self) -> bool {
+        self.resting.load(Ordering::Relaxed)
     }
 
     fn are_running(&self) -> bool {
@@ -68,6 +78,8 @@ pub(super) struct Guard<I> {
     refusal: Option<Refusal>,
     timer: Option<Pin<Box<Sleep>>>,
     times_head: bool,
+    /// Since when nothing has moved, as far as the timer has looked.
+    still_since: Option<Instant>,
     moved: bool,
     write_waits: bool,
 }
@@ -90,6 +102,7 @@ impl<I> Guard<I> {
             refusal: None,
             timer: None,
             times_head: false,
+            still_since: None,
             moved: false,
             write_waits: false,
         }
@@ -164,32 +177,58 @@ impl<I> Guard<I> {
         }
     }
 
+    /// How often the timer looks whether anything has moved.
+    fn tick(&self) -> Duration {
+        let idle_timeout = self.limits.idle_timeout;
+        match self.walk {
+            Some(_) => idle_timeout.min(REST_AFTER),
+            None => idle_timeout,
+        }
+    }
+
     /// Ready when the client has been silent for too long.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Silence> {
-        loop {
-            let idle_timeout = self.limits.idle_timeout;
-            let timer = self.timer.get_or_insert_with(|| {
-                self.moved = false;
-                Box::pin(tokio::time::sleep(idle_timeout))
-            });
+        if self.timer.is_none() {
+            self.moved = false;
+            self.set_timer(Instant::now() + self.tick());
+        }
+        while let Some(timer) = &mut self.timer {
             ready!(timer.as_mut().poll(cx));
             if self.times_head {
                 return Poll::Ready(Silence::InHead);
             }
-            let moved = std::mem::take(&mut self.moved);
-            if self.write_waits && !moved {
-                return Poll::Ready(Silence::Deaf);
+            let now = Instant::now();
+            if std::mem::take(&mut self.moved) {
+                self.still_since = None;
+            } else {
+                let since = *self
+                    .still_since
+                    .get_or_insert(now.checked_sub(self.tick()).unwrap_or(now));
+                let is_long = now - since >= self.limits.idle_timeout;
+                match (self.write_waits, self.owes_response()) {
+                    (true, _) if is_long => return Poll::Ready(Silence::Deaf),
+                    (false, false) if self.is_between() => {
+                        self.exchanges.resting.store(true, Ordering::Relaxed);
+                        return Poll::Pending;
+                    }
+                    (false, false) if is_long => return Poll::Ready(Silence::Idle),
+                    _ => {}
+                }
             }
-            if !moved && !self.owes_response() {
-                return Poll::Ready(Silence::Idle);
-            }
-            self.set_timer(Instant::now() + idle_timeout);
+            self.set_timer(now + self.tick());
         }
+        Poll::Pending
+    }
+
+    /// Whether the parser has nothing in hand: no part of a request.
+    fn is_between(&self) -> bool {
+        let place = self.walk.as_ref().map(|walk| walk.place);
+        place == Some(Place::Between)
     }
 }
 
 enum Silence {
-    /// No request for the idle timeout.
+    /// No stream for the idle timeout.
     Idle,
     /// A head that was begun is not ended.
     InHead,

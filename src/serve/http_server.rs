@@ -7,10 +7,11 @@ use crate::stack::drain::{Phase, Ticket};
 use crate::stack::{Connection, Request, Response, Socket};
 use a3s_layers::hop_by_hop::disarm;
 use a3s_layers::peer::{Client, Peer, remove_forwarded};
+use a3s_layers::reject::{Shape, reject};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, COOKIE};
-use http::{HeaderMap, HeaderValue, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -29,8 +30,12 @@ use tower::util::{Oneshot, ServiceExt};
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// HTTP/2 flow control towards clients: a stream may have this much on its way, a connection four times.
+/// HTTP/2 flow control towards clients: a stream may have this much on its way.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The connection has no limit of its own (RFC 9113, 6.9.1): uploads that a server does not read would hold up
+/// the others of their client, which may be a proxy with many behind it. The number of streams is the limit.
+const H2_CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// The parser's buffer is larger than any head that the guard lets through.
 const MIN_BUFFER: usize = 64 * 1024;
@@ -85,7 +90,7 @@ impl<S> HttpServer<S> {
         h2.timer(TokioTimer::new())
             .adaptive_window(false)
             .initial_stream_window_size(H2_STREAM_WINDOW)
-            .initial_connection_window_size(4 * H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW)
             .max_concurrent_streams(limits.h2_max_streams)
             .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
         Self {
@@ -128,111 +133,191 @@ where
         mut ticket,
     } = connection;
     let limits = &shared.limits;
-    let first = tokio::time::timeout(limits.header_timeout, first_bytes(&mut io));
-    let Ok(Some(ahead)) = first.await else {
-        return;
-    };
-    let is_h2 = ahead.starts_with(H2_PREFACE);
-    if is_h2 && !limits.h2c {
-        return Refusal::Malformed("HTTP/2 is not spoken here")
-            .write_to(io)
-            .await;
-    }
-    let exchanges = Arc::new(Exchanges::default());
-    let closing = Arc::new(AtomicBool::new(false));
-    let guard = Guard::new(
-        io,
-        ahead,
-        !is_h2,
-        GuardLimits {
+    let mut patience = limits.header_timeout;
+    let mut is_known = false;
+    while let Some(ahead) = await_bytes(&mut io, &mut ticket, patience, is_known).await {
+        let is_h2 = !is_known && ahead.starts_with(H2_PREFACE);
+        let exchanges = Arc::new(Exchanges::default());
+        let closing = Arc::new(AtomicBool::new(false));
+        let service = Exchange {
+            service: service.clone(),
+            peer: Arc::clone(&peer),
+            exchanges: Arc::clone(&exchanges),
+            closing: Arc::clone(&closing),
+            timeouts: BodyTimeouts {
+                idle: limits.idle_timeout,
+                whole: limits.request_timeout,
+            },
+            max_headers: limits.max_headers,
+        };
+        let guard_limits = GuardLimits {
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             max_header_bytes: limits.max_header_bytes,
-        },
-        Arc::clone(&exchanges),
-    );
-    let service = Exchange {
-        service,
-        peer,
-        exchanges,
-        closing: Arc::clone(&closing),
-        timeouts: BodyTimeouts {
-            idle: limits.idle_timeout,
-            whole: limits.request_timeout,
-        },
-    };
-    let io = TokioIo::new(guard);
-    if is_h2 {
-        let connection = pin!(shared.h2.serve_connection(io, service));
-        let ended = drive(connection, &mut ticket, Phase::Closing, &closing, |h2| {
-            h2.graceful_shutdown();
-        });
-        if let Some(Err(error)) = ended.await {
-            tracing::debug!(%error, "an HTTP/2 connection ended");
+        };
+        let guard = Guard::new(io, ahead, !is_h2, guard_limits, exchanges);
+        let mut drive = Drive {
+            ticket: &mut ticket,
+            closing: &closing,
+        };
+        // Boxed, so that a connection at rest is not as large as one at work.
+        if is_h2 {
+            return Box::pin(serve_h2(guard, service, shared, &mut drive)).await;
         }
-        return;
+        match Box::pin(serve_h1(guard, service, shared, &mut drive)).await {
+            Some(rested) => io = rested,
+            None => return,
+        }
+        is_known = true;
+        patience = limits.idle_timeout;
     }
-    let mut connection = shared.h1.serve_connection(io, service);
-    let ended = drive(
+}
+
+async fn serve_h2<S>(
+    guard: Guard<Socket>,
+    service: Exchange<S>,
+    shared: &Shared,
+    drive: &mut Drive<'_>,
+) where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    if !shared.limits.h2c {
+        let refusal = Refusal::Malformed("HTTP/2 is not spoken here");
+        return refusal.write_to(guard.into_io()).await;
+    }
+    let connection = pin!(shared.h2.serve_connection(TokioIo::new(guard), service));
+    let shut_down = |h2: Pin<&mut http2::Connection<_, _, _>>| h2.graceful_shutdown();
+    if let Ended::Closed(Err(error)) = drive.run(connection, Phase::Closing, shut_down).await {
+        tracing::debug!(%error, "an HTTP/2 connection ended");
+    }
+}
+
+/// Serves until the connection ends, or rests: then its socket is given back, and the parser's buffers are freed.
+async fn serve_h1<S>(
+    guard: Guard<Socket>,
+    service: Exchange<S>,
+    shared: &Shared,
+    drive: &mut Drive<'_>,
+) -> Option<Socket>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let exchanges = Arc::clone(&service.exchanges);
+    let mut connection = shared.h1.serve_connection(TokioIo::new(guard), service);
+    let shut_down = |h1: Pin<&mut http1::Connection<_, _>>| h1.graceful_shutdown();
+    let running = drive.run_unless(
         Pin::new(&mut connection),
-        &mut ticket,
         Phase::ClosingIdle,
-        &closing,
-        |h1| h1.graceful_shutdown(),
+        shut_down,
+        || exchanges.are_resting(),
     );
-    let Some(ended) = ended.await else {
-        return;
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "an HTTP/1.1 connection ended");
+    match running.await {
+        Ended::CutOff => return None,
+        Ended::Resting => return Some(connection.into_parts().io.into_inner().into_io()),
+        Ended::Closed(Ok(())) => {}
+        Ended::Closed(Err(error)) => tracing::debug!(%error, "an HTTP/1.1 connection ended"),
     }
     // Where the parser had seen nothing of the head, it takes the refusal for an ordinary end.
     let guard = connection.into_parts().io.into_inner();
     if let Some(refusal) = guard.refusal() {
         refusal.write_to(guard.into_io()).await;
     }
+    None
 }
 
-/// Reads until the protocol is known. `None`: the client went away, or never said a word.
-async fn first_bytes(io: &mut Socket) -> Option<BytesMut> {
-    // An ordinary head fits, and is then read in one piece.
-    let mut ahead = BytesMut::with_capacity(1024);
-    loop {
-        match io.read_buf(&mut ahead).await {
-            Ok(read) if read > 0 => {}
-            _ => return None,
-        }
-        let common = ahead.len().min(H2_PREFACE.len());
-        if common == H2_PREFACE.len() || ahead[..common] != H2_PREFACE[..common] {
-            return Some(ahead);
-        }
-    }
-}
-
-/// Polls a connection to its end, `None` where it is cut off, and tells it once to shut down when the drain has come to `last_call`.
-async fn drive<C: Future>(
-    mut connection: Pin<&mut C>,
+/// Waits for the client to say something, and reads it: at first until the protocol is known. `None`: the client
+/// went away, said nothing for too long, or must go.
+async fn await_bytes(
+    io: &mut Socket,
     ticket: &mut Ticket,
-    last_call: Phase,
-    closing: &AtomicBool,
-    shut_down: impl Fn(Pin<&mut C>),
-) -> Option<C::Output> {
-    let mut is_told = false;
-    std::future::poll_fn(|cx| {
-        let phase = ticket.poll_phase(cx);
-        if phase == Phase::Over {
-            return Poll::Ready(None);
-        }
-        if phase > Phase::Open && !is_told {
-            closing.store(true, Ordering::Relaxed);
-            if phase >= last_call {
-                is_told = true;
-                shut_down(connection.as_mut());
+    patience: Duration,
+    is_known: bool,
+) -> Option<BytesMut> {
+    let read = async {
+        // Nothing is allocated for a client that is silent.
+        io.readable().await.ok()?;
+        // An ordinary head fits, and is then read in one piece.
+        let mut ahead = BytesMut::with_capacity(1024);
+        loop {
+            match io.read_buf(&mut ahead).await {
+                Ok(read) if read > 0 => {}
+                _ => return None,
+            }
+            let common = ahead.len().min(H2_PREFACE.len());
+            let is_whole = common == H2_PREFACE.len();
+            if is_known || is_whole || ahead[..common] != H2_PREFACE[..common] {
+                return Some(ahead);
             }
         }
-        connection.as_mut().poll(cx).map(Some)
+    };
+    let mut read = pin!(tokio::time::timeout(patience, read));
+    std::future::poll_fn(|cx| {
+        if ticket.poll_phase(cx) >= Phase::ClosingIdle {
+            return Poll::Ready(None);
+        }
+        read.as_mut().poll(cx).map(|read| read.ok().flatten())
     })
     .await
+}
+
+/// Polls connections with an eye on the drain.
+struct Drive<'a> {
+    ticket: &'a mut Ticket,
+    closing: &'a AtomicBool,
+}
+
+/// How driving a connection ended.
+enum Ended<T> {
+    Closed(T),
+    /// It is alive, and has nothing to do.
+    Resting,
+    /// The drain is over.
+    CutOff,
+}
+
+impl Drive<'_> {
+    /// Polls a connection to its end, and tells it once to shut down when the drain has come to `last_call`.
+    async fn run<C: Future>(
+        &mut self,
+        connection: Pin<&mut C>,
+        last_call: Phase,
+        shut_down: impl Fn(Pin<&mut C>),
+    ) -> Ended<C::Output> {
+        self.run_unless(connection, last_call, shut_down, || false)
+            .await
+    }
+
+    /// The same, until the connection rests.
+    async fn run_unless<C: Future>(
+        &mut self,
+        mut connection: Pin<&mut C>,
+        last_call: Phase,
+        shut_down: impl Fn(Pin<&mut C>),
+        is_resting: impl Fn() -> bool,
+    ) -> Ended<C::Output> {
+        let mut is_told = false;
+        std::future::poll_fn(|cx| {
+            let phase = self.ticket.poll_phase(cx);
+            if phase == Phase::Over {
+                return Poll::Ready(Ended::CutOff);
+            }
+            if phase > Phase::Open && !is_told {
+                self.closing.store(true, Ordering::Relaxed);
+                if phase >= last_call {
+                    is_told = true;
+                    shut_down(connection.as_mut());
+                }
+            }
+            match connection.as_mut().poll(cx) {
+                Poll::Ready(output) => Poll::Ready(Ended::Closed(output)),
+                Poll::Pending if is_resting() => Poll::Ready(Ended::Resting),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
 }
 
 /// The service of one connection: makes of what the parser read a request as our stacks know it.
@@ -242,6 +327,7 @@ struct Exchange<S> {
     exchanges: Arc<Exchanges>,
     closing: Arc<AtomicBool>,
     timeouts: BodyTimeouts,
+    max_headers: usize,
 }
 
 impl<S> hyper::service::Service<http::Request<Incoming>> for Exchange<S>
@@ -255,6 +341,7 @@ where
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         let running = Running::begin(&self.exchanges);
         let version = request.version();
+        let is_bodiless = version == Version::HTTP_2 && request.method() == Method::HEAD;
         let mut request = request.map(|incoming| {
             if incoming.is_end_stream() {
                 Body::empty()
@@ -265,6 +352,16 @@ where
         if version == Version::HTTP_2 {
             join_cookies(request.headers_mut());
         }
+        // HTTP/1's parser has counted them, HTTP/2's has not.
+        let refusal = (request.headers().len() > self.max_headers).then(|| {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            let shape = Shape::of(request.headers());
+            Box::new(reject(
+                status,
+                "the request has too many header fields",
+                shape,
+            ))
+        });
         disarm(request.headers_mut());
         if !self.peer.is_trusted() {
             remove_forwarded(request.headers_mut());
@@ -272,11 +369,25 @@ where
         let client = Client::of(Arc::clone(&self.peer), request.headers());
         request.extensions_mut().insert(client);
         ExchangeFuture {
-            inner: self.service.clone().oneshot(request),
+            inner: match &refusal {
+                None => Some(self.service.clone().oneshot(request)),
+                Some(_) => None,
+            },
+            refusal,
+            is_bodiless,
             running: Some(running),
             // HTTP/2 says it with GOAWAY, and has no `Connection`.
             closing: (version < Version::HTTP_2).then(|| Arc::clone(&self.closing)),
         }
+    }
+}
+
+/// Leaves of an answer to a HEAD its head, with the length that the body would have had.
+fn drop_body(response: &mut Response) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length @ 1..) = body.size_hint().exact() {
+        let headers = response.headers_mut();
+        headers.entry(CONTENT_LENGTH).or_insert(length.into());
     }
 }
 
@@ -299,7 +410,10 @@ fn join_cookies(headers: &mut HeaderMap) {
 pin_project! {
     struct ExchangeFuture<S: Service<Request>> {
         #[pin]
-        inner: Oneshot<S, Request>,
+        inner: Option<Oneshot<S, Request>>,
+        refusal: Option<Box<Response>>,
+        // HTTP/1's encoder knows what a HEAD is, HTTP/2's would send the body.
+        is_bodiless: bool,
         running: Option<Running>,
         closing: Option<Arc<AtomicBool>>,
     }
@@ -313,7 +427,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
+        let mut response = match this.inner.as_pin_mut() {
+            Some(inner) => ready!(inner.poll(cx))?,
+            None => *this.refusal.take().expect("polled after it was ready"),
+        };
+        if *this.is_bodiless {
+            drop_body(&mut response);
+        }
         let is_closing = this
             .closing
             .as_ref()

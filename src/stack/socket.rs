@@ -28,6 +28,18 @@ macro_rules! each {
     };
 }
 
+impl Socket {
+    /// Waits until there may be something to read.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+            Self::Unix(stream) => stream.readable().await,
+            // What is decrypted already is not the kernel's to tell.
+            Self::Tls(_) => Ok(()),
+        }
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -1,6 +1,7 @@
 //! The bodies that go to a server and come from it.
 
 use super::connect::Origin;
+use super::link::Link;
 use super::pool;
 use crate::stack::Request;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
@@ -8,11 +9,10 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
@@ -103,7 +103,7 @@ pub struct ResponseBody {
 /// An HTTP/1.1 connection on loan from the pool.
 pub(super) struct Lease {
     pub(super) origin: Arc<Origin>,
-    pub(super) sender: SendRequest<Body>,
+    pub(super) link: Link,
 }
 
 impl ResponseBody {
@@ -122,19 +122,33 @@ impl ResponseBody {
     }
 
     fn give_back(&mut self) {
-        let Some(Lease { origin, mut sender }) = self.lease.take() else {
+        let Some(Lease { origin, mut link }) = self.lease.take() else {
             return;
         };
-        if sender.is_ready() {
-            pool::check_in(&origin, sender);
-        } else if !sender.is_closed() {
+        link.settle();
+        if link.is_ready() {
+            pool::check_in(&origin, link);
+        } else if !link.is_closed() {
             tokio::spawn(async move {
-                let settled = tokio::time::timeout(SETTLE_TIMEOUT, sender.ready()).await;
-                if let Ok(Ok(())) = settled {
-                    pool::check_in(&origin, sender);
+                let settled = tokio::time::timeout(SETTLE_TIMEOUT, link.ready()).await;
+                if settled == Ok(true) {
+                    pool::check_in(&origin, link);
                 }
             });
         }
+    }
+
+    /// The next frame. An HTTP/1.1 connection is moved on when there is none yet.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let Some(Lease { link, .. }) = &mut self.lease else {
+            return Pin::new(&mut self.incoming).poll_frame(cx);
+        };
+        let quiet = &mut Context::from_waker(Waker::noop());
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(quiet) {
+            return Poll::Ready(frame);
+        }
+        link.drive(cx);
+        Pin::new(&mut self.incoming).poll_frame(quiet)
     }
 
     /// Whether nothing has come for the idle timeout. The timer is set when a read first has to wait, and
@@ -165,7 +179,7 @@ impl http_body::Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
+        match this.poll_incoming(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.moved = true;
                 if this.incoming.is_end_stream() {

@@ -5,6 +5,7 @@
 
 use super::body::{Lease, ResponseBody, Upload};
 use super::connect::Origin;
+use super::link::{Link, Sending, Sent};
 use super::pool::{self, Sender};
 use crate::stack::Request;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
@@ -13,7 +14,7 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -22,8 +23,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tower::Service;
 
-/// HTTP/2 flow control, set for throughput: a stream may have this much on its way, a connection four times.
+/// HTTP/2 flow control, set for throughput: a stream may have this much on its way.
 const H2_STREAM_WINDOW: u32 = 1 << 20;
+
+/// The connection has no limit of its own (RFC 9113, 6.9.1): it is shared, and clients that do not read what they
+/// asked for would hold up everybody else.
+const H2_CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// Sends requests to one server. Always ready.
 #[derive(Debug, Clone)]
@@ -59,9 +64,10 @@ impl Service<Request> for Client {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let Self { origin, timeouts } = self.clone();
+        // The request stands here, and not in the state of each function on its way: a future is moved whole.
+        let (mut request, upload) = Upload::watch(request);
         Box::pin(async move {
-            let (request, upload) = Upload::watch(request);
-            let send = pin!(send(&origin, request));
+            let send = pin!(send(&origin, &mut request));
             let sent = within(timeouts.response, upload.as_ref(), send).await;
             let (head, lease) = match (sent, upload.and_then(|upload| upload.failure())) {
                 (Ok(answer), _) => answer,
@@ -113,33 +119,42 @@ type Answer = (Response<Incoming>, Option<Lease>);
 
 /// Sends on a pooled connection, or on a new one. A pooled connection may turn out to have been closed by
 /// the server: then the next is tried, if the request was not sent or may be sent again.
-async fn send(origin: &Arc<Origin>, mut request: Request) -> Result<Answer, UpstreamError> {
-    while let Some(sender) = pool::check_out(origin) {
-        let copy = repeatable(&request);
-        match send_on(origin, sender, request).await {
+async fn send(origin: &Arc<Origin>, request: &mut Request) -> Result<Answer, UpstreamError> {
+    loop {
+        let (sender, is_used) = match pool::check_out(origin) {
+            Some(sender) => (sender, true),
+            // Boxed, and HTTP/2 too: the common way must not carry the room that they take.
+            None => (Box::pin(open(origin)).await?, false),
+        };
+        let copy = is_used.then(|| repeatable(request)).flatten();
+        let sent = match sender {
+            Sender::H1(link) => {
+                let sent = send_h1(link, request).await;
+                sent.map(|(response, link)| {
+                    let origin = Arc::clone(origin);
+                    (response, Some(Lease { origin, link }))
+                })
+            }
+            Sender::H2(sender) => Box::pin(send_h2(origin, sender, request)).await,
+        };
+        let mut failed = match sent {
             Ok(answer) => return Ok(answer),
-            Err(Unsent {
-                request: Some(unsent),
-                ..
-            }) => request = unsent,
-            Err(Unsent { error, .. }) => match copy {
-                Some(copy) if was_closed(&error) => request = copy,
-                _ => return Err(classify(error)),
-            },
-        }
+            Err(failed) => failed,
+        };
+        *request = match (failed.take_message(), copy) {
+            (Some(unsent), _) if is_used => unsent,
+            (None, Some(copy)) if was_closed(failed.error()) => *copy,
+            _ => return Err(UpstreamError::new(Failure::Reset, failed.into_error())),
+        };
     }
-    let sender = open(origin).await?;
-    send_on(origin, sender, request)
-        .await
-        .map_err(|unsent| classify(unsent.error))
 }
 
 /// A copy of a request that may be sent twice: its method is idempotent (RFC 9110, 9.2.2) and it has no body.
-fn repeatable(request: &Request) -> Option<Request> {
+fn repeatable(request: &Request) -> Option<Box<Request>> {
     if !request.method().is_idempotent() || !request.body().is_end_stream() {
         return None;
     }
-    let mut copy = Request::new(Body::empty());
+    let mut copy = Box::new(Request::new(Body::empty()));
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());
     copy.headers_mut().clone_from(request.headers());
@@ -163,39 +178,20 @@ fn was_closed(error: &hyper::Error) -> bool {
             })
 }
 
-fn classify(error: hyper::Error) -> UpstreamError {
-    UpstreamError::new(Failure::Reset, error)
+fn send_h1(link: Link, request: &mut Request) -> Sending<impl Future<Output = Sent>> {
+    *request.version_mut() = Version::HTTP_11;
+    frame_body(request);
+    link.send(std::mem::take(request))
 }
 
-/// A request that got no answer; the request itself where none of it was sent.
-struct Unsent {
-    error: hyper::Error,
-    request: Option<Request>,
-}
-
-async fn send_on(
-    origin: &Arc<Origin>,
-    sender: Sender,
-    mut request: Request,
-) -> Result<Answer, Unsent> {
-    let unsent = |mut error: hyper::client::conn::TrySendError<Request>| Unsent {
-        request: error.take_message(),
-        error: error.into_error(),
-    };
-    match sender {
-        Sender::H1(mut sender) => {
-            *request.version_mut() = Version::HTTP_11;
-            frame_body(&mut request);
-            let response = sender.try_send_request(request).await.map_err(unsent)?;
-            let origin = Arc::clone(origin);
-            Ok((response, Some(Lease { origin, sender })))
-        }
-        Sender::H2(mut sender) => {
-            to_h2(origin, &mut request);
-            let response = sender.try_send_request(request).await.map_err(unsent)?;
-            Ok((response, None))
-        }
-    }
+async fn send_h2(
+    origin: &Origin,
+    mut sender: http2::SendRequest<Body>,
+    request: &mut Request,
+) -> Result<Answer, TrySendError<Request>> {
+    to_h2(origin, request);
+    let response = sender.try_send_request(std::mem::take(request)).await?;
+    Ok((response, None))
 }
 
 /// Says that a body of unknown length is chunked. The parser does so by itself for most methods, but takes a GET
@@ -251,7 +247,7 @@ async fn open(origin: &Arc<Origin>) -> Result<Sender, UpstreamError> {
             .timer(TokioTimer::new())
             .adaptive_window(false)
             .initial_stream_window_size(H2_STREAM_WINDOW)
-            .initial_connection_window_size(4 * H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW)
             .handshake(io)
             .await
             .map_err(broken)?;
@@ -263,13 +259,7 @@ async fn open(origin: &Arc<Origin>) -> Result<Sender, UpstreamError> {
         pool::share(origin, sender.clone());
         Ok(Sender::H2(sender))
     } else {
-        let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(broken)?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an upstream HTTP/1.1 connection ended");
-            }
-        });
-        Ok(Sender::H1(sender))
+        Ok(Sender::H1(Link::open(io).await.map_err(broken)?))
     }
 }
 

@@ -4,6 +4,7 @@ mod body;
 pub mod client;
 mod connect;
 pub mod forward;
+mod link;
 mod pool;
 pub mod tls;
 

@@ -5,8 +5,9 @@
 //! left the configuration takes its idle connections along at the next sweep.
 
 use super::connect::Origin;
+use super::link::Link;
 use axum::body::Body;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -33,13 +34,13 @@ struct Pool {
 }
 
 struct Idle {
-    sender: http1::SendRequest<Body>,
+    link: Link,
     since: u32,
 }
 
 /// A connection that can take a request.
 pub(super) enum Sender {
-    H1(http1::SendRequest<Body>),
+    H1(Link),
     H2(http2::SendRequest<Body>),
 }
 
@@ -52,24 +53,16 @@ pub(super) fn check_out(origin: &Arc<Origin>) -> Option<Sender> {
             }
             pool.shared = None;
         }
-        while let Some(Idle { sender, .. }) = pool.idle.pop() {
-            if sender.is_ready() {
-                return Some(Sender::H1(sender));
-            }
-        }
-        None
+        pool.idle.pop().map(|idle| Sender::H1(idle.link))
     })
 }
 
 /// Keeps a connection that is ready for its next request.
-pub(super) fn check_in(origin: &Arc<Origin>, sender: http1::SendRequest<Body>) {
-    if sender.is_closed() {
-        return;
-    }
+pub(super) fn check_in(origin: &Arc<Origin>, link: Link) {
     with_pool(origin, |pool| {
         if pool.idle.len() < MAX_IDLE {
             let since = SWEEPS.get();
-            pool.idle.push(Idle { sender, since });
+            pool.idle.push(Idle { link, since });
         }
     });
 }
@@ -125,6 +118,11 @@ fn sweep() {
                 .take_while(|idle| u64::from(now.wrapping_sub(idle.since)) > limit)
                 .count();
             closed.extend(pool.idle.drain(..aged));
+            // Nobody else looks at them: a server that closed one is noticed here, or when it is next used.
+            closed.extend(pool.idle.extract_if(.., |idle| {
+                idle.link.settle();
+                !idle.link.is_ready()
+            }));
             true
         });
     });

@@ -5,6 +5,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
@@ -32,6 +34,11 @@ pub fn feed() -> (Feed, Body) {
 
 /// `length` bytes, made as they are asked for.
 pub fn long(length: u64) -> Body {
+    counted(length, Arc::default())
+}
+
+/// As [`long`], and how many of them were asked for.
+pub fn counted(length: u64, made: Arc<AtomicU64>) -> Body {
     const PIECE: &[u8] = &[b'x'; 64 * 1024];
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -43,6 +50,7 @@ pub fn long(length: u64) -> Body {
             if sender.send(Ok(frame)).await.is_err() {
                 return;
             }
+            made.fetch_add(size, Ordering::Relaxed);
         }
     });
     Body::new(Fed(receiver))
@@ -62,6 +70,11 @@ impl Feed {
     /// Ends the body with an error.
     pub async fn break_off(self) {
         let _ = self.0.send(Err(Broken)).await;
+    }
+
+    /// Whether nobody reads the body any more.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
     }
 
     /// Waits until nobody reads the body any more.

@@ -9,6 +9,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::pin::Pin;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 
@@ -93,18 +95,29 @@ impl Client {
     }
 
     /// As [`Client::send`], where the connection may fail.
-    pub async fn try_send(
+    pub async fn try_send(&mut self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
+        within("a response", self.start(request)).await
+    }
+
+    async fn start(&mut self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
+        self.begin(request).await.await
+    }
+
+    /// Begins to send a request, and returns its response to be waited for.
+    pub async fn begin(
         &mut self,
         mut request: Request<Body>,
-    ) -> hyper::Result<Response<Incoming>> {
-        match &mut self.sender {
+    ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + Send + use<> {
+        let response: Pin<Box<dyn Future<Output = _> + Send>> = match &mut self.sender {
             Sender::H1(sender) => {
                 if !request.headers().contains_key(HOST) {
                     let host = HeaderValue::from_static(TEST_HOST);
                     request.headers_mut().insert(HOST, host);
                 }
-                within("the connection is free", sender.ready()).await?;
-                within("a response", sender.send_request(request)).await
+                match within("the connection is free", sender.ready()).await {
+                    Ok(()) => Box::pin(sender.send_request(request)),
+                    Err(error) => Box::pin(std::future::ready(Err(error))),
+                }
             }
             Sender::H2(sender) => {
                 if request.uri().authority().is_none() {
@@ -112,15 +125,26 @@ impl Client {
                     let uri = format!("http://{TEST_HOST}{target}");
                     *request.uri_mut() = uri.parse::<Uri>().expect("a URI");
                 }
-                within("the connection is free", sender.ready()).await?;
-                within("a response", sender.send_request(request)).await
+                match within("the connection is free", sender.ready()).await {
+                    Ok(()) => Box::pin(sender.send_request(request)),
+                    Err(error) => Box::pin(std::future::ready(Err(error))),
+                }
             }
-        }
+        };
+        response
     }
 
     /// Sends a request and reads its response to the end.
     pub async fn ask(&mut self, request: Request<Body>) -> Reply {
         let response = self.send(request).await;
+        read(response).await.expect("a whole response")
+    }
+
+    /// As [`Client::ask`], for an answer that takes longer than others.
+    pub async fn ask_for(&mut self, request: Request<Body>, patience: Duration) -> Reply {
+        let sending = self.start(request);
+        let response = tokio::time::timeout(patience, sending).await;
+        let response = response.expect("a response in time").expect("a response");
         read(response).await.expect("a whole response")
     }
 

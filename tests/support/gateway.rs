@@ -8,7 +8,6 @@ use a3s_gateway::Gateway;
 use a3s_gateway::config::GatewayConfig;
 use a3s_gateway::serve::listener::Bind;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -30,30 +29,24 @@ pub struct TestGateway {
     pub bind: Bind,
 }
 
-/// Makes a configuration of its words. The one place that knows how.
+/// Makes a configuration of its words, by way of the text that an operator would write.
 pub fn config(tree: &Value) -> GatewayConfig {
-    fn read<T: DeserializeOwned>(tree: &Value) -> T {
-        T::deserialize(tree).unwrap_or_else(|error| panic!("{error} in {tree:#}"))
-    }
-    fn map<T: DeserializeOwned, M: FromIterator<(String, T)>>(tree: &Value) -> M {
-        let entries = tree.as_object().into_iter().flatten();
-        entries
-            .map(|(name, tree)| (name.clone(), read(tree)))
-            .collect()
-    }
-    let mut config = GatewayConfig {
-        entrypoints: map(&tree["entrypoints"]),
-        routers: map(&tree["routers"]),
-        services: map(&tree["services"]),
-        ..GatewayConfig::default()
-    };
-    if let Some(seconds) = tree["shutdown_timeout_secs"].as_u64() {
-        config.shutdown_timeout_secs = seconds;
-    }
-    if !tree["admin"].is_null() {
-        config.admin = Some(read(&tree["admin"]));
-    }
-    config
+    let text = hcl(tree);
+    GatewayConfig::from_hcl(&text).unwrap_or_else(|error| panic!("{error}\nin\n{text}"))
+}
+
+/// The same words in HCL, to be read or written to a file.
+pub fn hcl(tree: &Value) -> String {
+    let entries = tree.as_object().into_iter().flatten();
+    entries
+        .map(|(name, value)| {
+            // JSON is an expression of HCL, but for what would be a template.
+            let value = format!("{value:#}")
+                .replace("${", "$${")
+                .replace("%{", "%%{");
+            format!("{name} = {value}\n")
+        })
+        .collect()
 }
 
 impl Setup {
@@ -124,6 +117,11 @@ impl Setup {
     /// The configuration so far.
     pub fn config(&self) -> GatewayConfig {
         config(&self.tree)
+    }
+
+    /// The configuration so far, as a file would have it.
+    pub fn text(&self) -> String {
+        hcl(&self.tree)
     }
 
     /// Starts it.

@@ -14,6 +14,7 @@ pub mod client;
 pub mod frames;
 pub mod gateway;
 pub mod server;
+pub mod tls;
 pub mod wire;
 
 pub use client::{Client, Reply, request};
