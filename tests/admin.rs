@@ -1,5 +1,7 @@
 //! The admin API, over sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 #[path = "support/process.rs"]
 mod process;
 

@@ -1,5 +1,7 @@
 //! The command, as an operator meets it: real processes, real files, real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 #[path = "support/process.rs"]
 mod process;
 

@@ -1,5 +1,7 @@
 //! The floors of the house: who may import whom in `src/` and `layers/`.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! What the README says about configurations, and shows as code, is so.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 #[path = "support/process.rs"]
 mod process;
 
