@@ -49,6 +49,9 @@ pub fn disarm(headers: &mut HeaderMap) {
 
 /// Leaves of a request's fields those that are for its server.
 pub fn strip_request(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     // `TE: trailers` is the one that goes on: gRPC needs it, and trailers are passed on, so it is true.
     let trailers = headers.get_all(TE).iter().any(|value| {
         value
@@ -68,13 +71,36 @@ pub fn strip_request(headers: &mut HeaderMap) {
 
 /// Leaves of a response's fields those that are for its client, with framing that is not ambiguous.
 pub fn strip_response(headers: &mut HeaderMap) {
+    settle_length(headers);
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     // RFC 9112, 6.3: Transfer-Encoding overrides Content-Length, which must not go on.
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
     strip(headers);
     headers.remove(PROXY_AUTHENTICATE);
-    // The same length twice, on two lines or in a list, is one length; two lengths are refused by the parser.
+}
+
+/// Most messages have none of these: one look at each name is cheaper than a search for each of these.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// The same length twice, on two lines or in a list, is one length; two lengths are refused by the parser.
+fn settle_length(headers: &mut HeaderMap) {
     if let Entry::Occupied(mut lengths) = headers.entry(CONTENT_LENGTH) {
         let first = lengths.get().as_bytes();
         let comma = first.iter().position(|b| *b == b',');

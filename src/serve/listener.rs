@@ -86,6 +86,8 @@ impl Listener {
         };
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
+        // What is accepted inherits it.
+        socket.set_tcp_nodelay(true)?;
         if address.is_ipv6() && address.ip().is_unspecified() {
             socket.set_only_v6(false)?;
         }
@@ -228,7 +230,5 @@ fn open(fd: OwnedFd, is_unix: bool) -> io::Result<Socket> {
     if is_unix {
         return Ok(Socket::Unix(UnixStream::from_std(fd.into())?));
     }
-    let stream = TcpStream::from_std(fd.into())?;
-    stream.set_nodelay(true)?;
-    Ok(Socket::Tcp(stream))
+    Ok(Socket::Tcp(TcpStream::from_std(fd.into())?))
 }
