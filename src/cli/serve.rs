@@ -4,6 +4,7 @@ use super::Exit;
 use super::validate::read;
 use a3s_gateway::Gateway;
 use a3s_gateway::config::{GatewayConfig, Source};
+use std::pin::pin;
 
 pub(super) fn serve(source: &Source) -> Exit {
     let loaded = match read(source) {
@@ -33,9 +34,15 @@ pub(super) fn run(config: GatewayConfig, ready: impl FnOnce(&Gateway)) -> Exit {
     };
     let result = runtime.block_on(async {
         let gateway = Gateway::new(config)?;
-        gateway.start().await?;
+        // Signals are heard from the beginning: one that comes early must neither be missed nor kill.
+        let mut ended = pin!(gateway.wait_for_shutdown());
+        tokio::select! {
+            biased;
+            () = &mut ended => return Ok(()),
+            started = gateway.start() => started?,
+        }
         ready(&gateway);
-        gateway.wait_for_shutdown().await;
+        ended.await;
         Ok::<_, a3s_gateway::Error>(())
     });
     // A file that is being read must not hold up the end.
