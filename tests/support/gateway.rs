@@ -37,6 +37,21 @@ pub fn config(tree: &Value) -> GatewayConfig {
 
 /// The same words in HCL, to be read or written to a file.
 pub fn hcl(tree: &Value) -> String {
+    let mut text = String::new();
+    for (section, value) in tree.as_object().into_iter().flatten() {
+        match value.as_object() {
+            Some(named) if named.values().all(Value::is_object) => {
+                for (name, block) in named {
+                    text += &format!("{section} \"{name}\" {{\n{}}}\n", attributes(block));
+                }
+            }
+            _ => text += &attributes(&json!({ section: value })),
+        }
+    }
+    text
+}
+
+fn attributes(tree: &Value) -> String {
     let entries = tree.as_object().into_iter().flatten();
     entries
         .map(|(name, value)| {
