@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tower::util::BoxCloneSyncService;
 
 /// How long an idle client may stay once its connection is to end: time enough to send what it was about to.
@@ -29,15 +29,13 @@ pub(super) struct Entrypoint {
     table: Arc<ArcSwap<Table>>,
     handling: Arc<ArcSwap<Handling>>,
     stop: Arc<Notify>,
+    /// Ends when the socket is closed.
+    accepting: oneshot::Receiver<()>,
 }
 
-/// Binds the socket of an entrypoint.
+/// Binds the socket of an entrypoint, and does not listen yet.
 pub(super) fn bind(name: &str, address: &Address) -> Result<Listener> {
-    let failed = |source| Error::Bind {
-        entrypoint: name.to_owned(),
-        address: address.clone(),
-        source,
-    };
+    let failed = |source| failed(name, address, source);
     let bind = match address {
         Address::Socket(address) => Bind::Tcp(*address),
         Address::Unix(path) => Bind::Unix(path.clone()),
@@ -48,6 +46,20 @@ pub(super) fn bind(name: &str, address: &Address) -> Result<Listener> {
         }
     };
     Listener::bind(&bind).map_err(failed)
+}
+
+/// Listens on what was bound.
+pub(super) fn listen(name: &str, address: &Address, listener: &Listener) -> Result<()> {
+    let failed = |source| failed(name, address, source);
+    listener.listen().map_err(failed)
+}
+
+fn failed(name: &str, address: &Address, source: std::io::Error) -> Error {
+    Error::Bind {
+        entrypoint: name.to_owned(),
+        address: address.clone(),
+        source,
+    }
 }
 
 impl Entrypoint {
@@ -61,6 +73,7 @@ impl Entrypoint {
         let address = compiled.address.clone();
         let (table, make) = parts(compiled);
         let table = Arc::new(ArcSwap::from_pointee(table));
+        let (ended, accepting) = oneshot::channel();
         let entrypoint = Self {
             name,
             address,
@@ -69,14 +82,19 @@ impl Entrypoint {
             handling: Arc::new(ArcSwap::from_pointee(make(&table))),
             table,
             stop: Arc::default(),
+            accepting,
         };
-        workers.spawn(listener::accept(
+        let accept = listener::accept(
             listener,
             Arc::clone(&entrypoint.handling),
             Arc::clone(workers),
             Arc::clone(&entrypoint.drain),
             Arc::clone(&entrypoint.stop),
-        ));
+        );
+        workers.spawn(async move {
+            accept.await;
+            drop(ended);
+        });
         entrypoint
     }
 
@@ -85,18 +103,22 @@ impl Entrypoint {
         self.name = Arc::clone(&compiled.name);
         let (table, make) = parts(compiled);
         self.handling.store(Arc::new(make(&self.table)));
+        // Those who wait for a place may find that there are more.
+        self.drain.ask_again();
         self.table.swap(Arc::new(table))
     }
 
     /// Listens no more, and lets its connections end within `timeout`.
-    pub(super) async fn retire(self, timeout: Duration) {
+    pub(super) async fn retire(mut self, timeout: Duration) {
         self.stop.notify_one();
+        // Clients are told once the socket is closed: who comes back must not come back to it.
+        let _ = (&mut self.accepting).await;
         self.drain.advance(Phase::Closing);
         let last_call = LAST_CALL.min(timeout);
-        let ended = tokio::time::timeout(last_call, self.drain.wait_below(1));
+        let ended = tokio::time::timeout(last_call, self.drain.wait_empty());
         if ended.await.is_err() {
             self.drain.advance(Phase::ClosingIdle);
-            let ended = tokio::time::timeout(timeout - last_call, self.drain.wait_below(1));
+            let ended = tokio::time::timeout(timeout - last_call, self.drain.wait_empty());
             if ended.await.is_err() {
                 let open = self.drain.open();
                 tracing::warn!(entrypoint = %self.name, open, "connections are cut off");

@@ -2,14 +2,14 @@
 //!
 //! 1. check: every problem is told
 //! 2. compile: pure
-//! 3. bind what is new; where that fails, what was bound is dropped
+//! 3. bind what is new, and listen once all of it is bound; where that fails, what was bound is dropped
 //! 4. swap: one store for each entrypoint
 //! 5. retire what is no more
 //!
 //! Nothing before the swap can be noticed from outside, and nothing after it can fail.
 
 use super::Shared;
-use super::entrypoint::{Entrypoint, bind};
+use super::entrypoint::{Entrypoint, bind, listen};
 use crate::admin::{EntrypointHandle, ServiceHandle, Snapshot, State};
 use crate::compile::{self, Compiled, CompiledEntrypoint, Kept};
 use crate::config::{Address, GatewayConfig};
@@ -20,11 +20,17 @@ use crate::serve::worker::Workers;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How much longer than the timeout of the shutdown those may take that a reload removed, under a longer one.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What runs.
 #[derive(Debug)]
 pub(super) struct Running {
     entrypoints: Vec<Entrypoint>,
+    /// Entrypoints that are no more, whose connections are about to end.
+    retiring: JoinSet<()>,
     services: compile::Services,
     shutdown_timeout: Duration,
     workers: Arc<Workers>,
@@ -34,6 +40,7 @@ impl Running {
     pub(super) fn new(workers: Workers) -> Self {
         Self {
             entrypoints: Vec::new(),
+            retiring: JoinSet::new(),
             services: compile::Services::default(),
             shutdown_timeout: Duration::ZERO,
             workers: Arc::new(workers),
@@ -92,6 +99,12 @@ fn prepare(
             bound.insert(key, bind(name, address)?);
         }
     }
+    // A client that finds an open port must never find it closed again because another was in use.
+    for CompiledEntrypoint { name, address, .. } in &compiled.entrypoints {
+        if let Some(listener) = bound.get(&Key::of(name, address)) {
+            listen(name, address, listener)?;
+        }
+    }
     Ok((compiled, bound))
 }
 
@@ -141,7 +154,14 @@ impl Shared {
             let prepared = prepare(&config, &kept, &sockets);
             prepared.map(|(compiled, bound)| (config, compiled, bound))
         });
-        let (config, compiled, bound) = prepared.await??;
+        let prepared = match prepared.await {
+            Ok(prepared) => prepared,
+            Err(panicked) => Err(panicked.into()),
+        };
+        let (config, compiled, bound) = prepared.inspect_err(|_| {
+            // To compile it has begun the series of what will not run.
+            self.end_series(&self.live.snapshot().config);
+        })?;
         self.swap(running, config, compiled, bound);
         Ok(())
     }
@@ -173,10 +193,7 @@ impl Shared {
         }
         let before = std::mem::replace(&mut running.services, compiled.services);
         running.shutdown_timeout = Duration::from_secs(config.shutdown_timeout_secs);
-        self.metrics.retain(
-            |name| config.routers.contains_key(name),
-            |name| config.services.contains_key(name) || name == crate::config::ADMIN_SERVICE,
-        );
+        self.end_series(&config);
         tracing::info!(
             entrypoints = config.entrypoints.len(),
             routers = config.routers.len(),
@@ -184,11 +201,23 @@ impl Shared {
             "the configuration is running"
         );
         self.live.show(snapshot(config, running));
+        self.live.set_state(State::Running);
+        // Those that have ended since.
+        while running.retiring.try_join_next().is_some() {}
         for (_, entrypoint) in old {
             tracing::info!(entrypoint = %entrypoint.name, address = %entrypoint.local, "closing");
-            tokio::spawn(entrypoint.retire(running.shutdown_timeout));
+            let retire = entrypoint.retire(running.shutdown_timeout);
+            running.retiring.spawn(retire);
         }
         discard(tables, before);
+    }
+
+    /// Leaves the metrics of `config` alone.
+    fn end_series(&self, config: &GatewayConfig) {
+        self.metrics.retain(
+            |name| config.routers.contains_key(name),
+            |name| config.services.contains_key(name) || name == crate::config::ADMIN_SERVICE,
+        );
     }
 
     pub(super) async fn shutdown(&self) {
@@ -201,12 +230,12 @@ impl Shared {
         let (admin, serving): (Vec<_>, Vec<_>) = std::mem::take(&mut stopping.entrypoints)
             .into_iter()
             .partition(|entrypoint| &*entrypoint.name == compile::ADMIN_ENTRYPOINT);
-        let mut retiring = tokio::task::JoinSet::new();
         for entrypoint in serving {
             tracing::info!(entrypoint = %entrypoint.name, "draining");
-            retiring.spawn(entrypoint.retire(timeout));
+            stopping.retiring.spawn(entrypoint.retire(timeout));
         }
-        while retiring.join_next().await.is_some() {}
+        let retired = async { while stopping.retiring.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(timeout + GRACE, retired).await;
         // The last to go: whoever asks how it is gets an answer to the end.
         drop(admin);
         *running = None;
