@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tower::util::BoxCloneSyncService;
 
 /// How long an idle client may stay once its connection is to end: time enough to send what it was about to.
@@ -29,6 +29,17 @@ pub(super) struct Entrypoint {
     table: Arc<ArcSwap<Table>>,
     handling: Arc<ArcSwap<Handling>>,
     stop: Arc<Notify>,
+    accepting: Accepting,
+}
+
+/// How far the loop is that accepts.
+#[derive(Debug)]
+enum Accepting {
+    /// Clients wait in the kernel's queue.
+    NotYet(Listener),
+    /// The sender is dropped when the loop has ended.
+    Until(oneshot::Receiver<()>),
+    Over,
 }
 
 /// Binds the socket of an entrypoint.
@@ -51,17 +62,13 @@ pub(super) fn bind(name: &str, address: &Address) -> Result<Listener> {
 }
 
 impl Entrypoint {
-    /// Starts to accept.
-    pub(super) fn start(
-        listener: Listener,
-        compiled: CompiledEntrypoint,
-        workers: &Arc<Workers>,
-    ) -> Self {
+    /// An entrypoint that does not accept yet.
+    pub(super) fn new(listener: Listener, compiled: CompiledEntrypoint) -> Self {
         let name = Arc::clone(&compiled.name);
         let address = compiled.address.clone();
         let (table, make) = parts(compiled);
         let table = Arc::new(ArcSwap::from_pointee(table));
-        let entrypoint = Self {
+        Self {
             name,
             address,
             local: listener.local().clone(),
@@ -69,31 +76,53 @@ impl Entrypoint {
             handling: Arc::new(ArcSwap::from_pointee(make(&table))),
             table,
             stop: Arc::default(),
-        };
-        workers.spawn(listener::accept(
-            listener,
-            Arc::clone(&entrypoint.handling),
-            Arc::clone(workers),
-            Arc::clone(&entrypoint.drain),
-            Arc::clone(&entrypoint.stop),
-        ));
-        entrypoint
+            accepting: Accepting::NotYet(listener),
+        }
+    }
+
+    /// Starts to accept, where it does not yet.
+    pub(super) fn open(&mut self, workers: &Arc<Workers>) {
+        let (running, until) = oneshot::channel();
+        match std::mem::replace(&mut self.accepting, Accepting::Until(until)) {
+            Accepting::NotYet(listener) => {
+                let accept = listener::accept(
+                    listener,
+                    Arc::clone(&self.handling),
+                    Arc::clone(workers),
+                    Arc::clone(&self.drain),
+                    Arc::clone(&self.stop),
+                );
+                workers.spawn(async move {
+                    accept.await;
+                    drop(running);
+                });
+                tracing::info!(entrypoint = %self.name, address = %self.local, "listening");
+            }
+            before => self.accepting = before,
+        }
     }
 
     /// Goes on as `compiled`, with the same socket. Returns the table that served until now.
     pub(super) fn become_(&mut self, compiled: CompiledEntrypoint) -> Arc<Table> {
-        self.name = Arc::clone(&compiled.name);
         let (table, make) = parts(compiled);
         self.handling.store(Arc::new(make(&self.table)));
         self.table.swap(Arc::new(table))
     }
 
-    /// Listens no more, and lets its connections end within `timeout`.
-    pub(super) async fn retire(self, timeout: Duration) {
+    /// Listens no more, and lets its connections end within `timeout`. Those that the kernel has already taken
+    /// are among them.
+    pub(super) async fn retire(mut self, timeout: Duration) {
         self.stop.notify_one();
         self.drain.advance(Phase::Closing);
+        let accepting = std::mem::replace(&mut self.accepting, Accepting::Over);
         let last_call = LAST_CALL.min(timeout);
-        let ended = tokio::time::timeout(last_call, self.drain.wait_below(1));
+        let ended = tokio::time::timeout(last_call, async {
+            if let Accepting::Until(ended) = accepting {
+                // Its error is the end that is waited for.
+                let _ = ended.await;
+            }
+            self.drain.wait_below(1).await;
+        });
         if ended.await.is_err() {
             self.drain.advance(Phase::ClosingIdle);
             let ended = tokio::time::timeout(timeout - last_call, self.drain.wait_below(1));

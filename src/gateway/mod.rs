@@ -105,7 +105,6 @@ impl Gateway {
             return Err(error);
         }
         *first = None;
-        self.shared.live.set_state(State::Running);
         if let Some(source) = source {
             *self.reread.lock().await = Some(self.watch(source).await);
         }

@@ -21,6 +21,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long the admin API may take for its last answer.
+const LAST_ANSWER: Duration = Duration::from_millis(100);
+
 /// What runs.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -159,15 +162,15 @@ impl Shared {
             .into_iter()
             .zip(std::mem::take(&mut running.entrypoints))
             .collect();
-        let mut tables = Vec::new();
+        let mut going_on = Vec::new();
         for compiled in compiled.entrypoints {
             let key = Key::of(&compiled.name, &compiled.address);
             if let Some(mut entrypoint) = old.remove(&key) {
-                tables.push(entrypoint.become_(compiled));
+                entrypoint.name = Arc::clone(&compiled.name);
+                going_on.push((running.entrypoints.len(), compiled));
                 running.entrypoints.push(entrypoint);
             } else if let Some(listener) = bound.remove(&key) {
-                let entrypoint = Entrypoint::start(listener, compiled, &running.workers);
-                tracing::info!(entrypoint = %entrypoint.name, address = %entrypoint.local, "listening");
+                let entrypoint = Entrypoint::new(listener, compiled);
                 running.entrypoints.push(entrypoint);
             }
         }
@@ -177,13 +180,24 @@ impl Shared {
             |name| config.routers.contains_key(name),
             |name| config.services.contains_key(name) || name == crate::config::ADMIN_SERVICE,
         );
+        // Shown before the first request can come: the admin API judges by it who may ask.
+        let snapshot = snapshot(config, running);
+        let config = Arc::clone(&snapshot.config);
+        self.live.show(snapshot);
+        self.live.set_state(State::Running);
+        let mut tables = Vec::new();
+        for (index, compiled) in going_on {
+            tables.push(running.entrypoints[index].become_(compiled));
+        }
+        for entrypoint in &mut running.entrypoints {
+            entrypoint.open(&running.workers);
+        }
         tracing::info!(
             entrypoints = config.entrypoints.len(),
             routers = config.routers.len(),
             services = config.services.len(),
             "the configuration is running"
         );
-        self.live.show(snapshot(config, running));
         for (_, entrypoint) in old {
             tracing::info!(entrypoint = %entrypoint.name, address = %entrypoint.local, "closing");
             tokio::spawn(entrypoint.retire(running.shutdown_timeout));
@@ -208,7 +222,9 @@ impl Shared {
         }
         while retiring.join_next().await.is_some() {}
         // The last to go: whoever asks how it is gets an answer to the end.
-        drop(admin);
+        for entrypoint in admin {
+            entrypoint.retire(LAST_ANSWER.min(timeout)).await;
+        }
         *running = None;
         self.live.set_state(State::Stopped);
         tracing::info!("stopped");
