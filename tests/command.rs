@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use process::{Backend, PROGRAM, Process, ask, eventually, file, get, run, serve, start};
+use process::{
+    Backend, DEADLINE, PROGRAM, Process, Reaped, ask, eventually, file, get, run, serve, start,
+};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -480,6 +482,33 @@ fn sigterm_lets_a_request_finish() {
 }
 
 #[test]
+fn whoever_waits_in_the_queue_is_answered_before_the_end() {
+    let backend = Backend::start("backend");
+    let (_directory, path) = file(&minimal(&backend));
+    let mut gateway = serve(&path);
+    let address = gateway.address("web");
+    // The kernel takes connections while the process stands still.
+    gateway.signal(Signal::STOP);
+    let request = b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n";
+    let clients: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let mut client = TcpStream::connect(&address).unwrap();
+            client.write_all(request).unwrap();
+            client.set_read_timeout(Some(DEADLINE)).unwrap();
+            client
+        })
+        .collect();
+    gateway.signal(Signal::TERM);
+    gateway.signal(Signal::CONT);
+    for mut client in clients {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    }
+    assert_eq!(gateway.wait(), 0, "{gateway}");
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let backend = Backend::start("backend");
     let (_directory, path) = file(&minimal(&backend));
@@ -504,17 +533,15 @@ fn a_log_that_nobody_reads_ends_nothing() {
     let (_directory, path) = file(&text);
     let mut command = Command::new(PROGRAM);
     command.arg("--config").arg(&path).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = Reaped(command.spawn().unwrap());
     let mut line = String::new();
-    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut log = BufReader::new(child.0.stderr.take().unwrap());
     log.read_line(&mut line).unwrap();
     let address = line.split_once("address=").unwrap().1.trim().to_owned();
     drop(log);
     fs::write(&path, text.replace("`/api`", "`/v2`")).unwrap();
     eventually("the new rule holds", || {
-        assert_eq!(child.try_wait().unwrap(), None, "it ended");
+        assert_eq!(child.0.try_wait().unwrap(), None, "it ended");
         get(&address, "/v2").status == 200
     });
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

@@ -29,8 +29,17 @@ pub(super) struct Entrypoint {
     table: Arc<ArcSwap<Table>>,
     handling: Arc<ArcSwap<Handling>>,
     stop: Arc<Notify>,
-    /// Ends when the socket is closed.
-    accepting: oneshot::Receiver<()>,
+    accepting: Accepting,
+}
+
+/// How far the loop is that accepts.
+#[derive(Debug)]
+enum Accepting {
+    /// Clients wait in the kernel's queue.
+    NotYet(Listener),
+    /// The sender is dropped when the loop has ended.
+    Until(oneshot::Receiver<()>),
+    Over,
 }
 
 /// Binds the socket of an entrypoint, and does not listen yet.
@@ -63,18 +72,13 @@ fn failed(name: &str, address: &Address, source: std::io::Error) -> Error {
 }
 
 impl Entrypoint {
-    /// Starts to accept.
-    pub(super) fn start(
-        listener: Listener,
-        compiled: CompiledEntrypoint,
-        workers: &Arc<Workers>,
-    ) -> Self {
+    /// An entrypoint that does not accept yet.
+    pub(super) fn new(listener: Listener, compiled: CompiledEntrypoint) -> Self {
         let name = Arc::clone(&compiled.name);
         let address = compiled.address.clone();
         let (table, make) = parts(compiled);
         let table = Arc::new(ArcSwap::from_pointee(table));
-        let (ended, accepting) = oneshot::channel();
-        let entrypoint = Self {
+        Self {
             name,
             address,
             local: listener.local().clone(),
@@ -82,25 +86,34 @@ impl Entrypoint {
             handling: Arc::new(ArcSwap::from_pointee(make(&table))),
             table,
             stop: Arc::default(),
-            accepting,
-        };
-        let accept = listener::accept(
-            listener,
-            Arc::clone(&entrypoint.handling),
-            Arc::clone(workers),
-            Arc::clone(&entrypoint.drain),
-            Arc::clone(&entrypoint.stop),
-        );
-        workers.spawn(async move {
-            accept.await;
-            drop(ended);
-        });
-        entrypoint
+            accepting: Accepting::NotYet(listener),
+        }
+    }
+
+    /// Starts to accept, where it does not yet.
+    pub(super) fn open(&mut self, workers: &Arc<Workers>) {
+        let (running, until) = oneshot::channel();
+        match std::mem::replace(&mut self.accepting, Accepting::Until(until)) {
+            Accepting::NotYet(listener) => {
+                let accept = listener::accept(
+                    listener,
+                    Arc::clone(&self.handling),
+                    Arc::clone(workers),
+                    Arc::clone(&self.drain),
+                    Arc::clone(&self.stop),
+                );
+                workers.spawn(async move {
+                    accept.await;
+                    drop(running);
+                });
+                tracing::info!(entrypoint = %self.name, address = %self.local, "listening");
+            }
+            before => self.accepting = before,
+        }
     }
 
     /// Goes on as `compiled`, with the same socket. Returns the table that served until now.
     pub(super) fn become_(&mut self, compiled: CompiledEntrypoint) -> Arc<Table> {
-        self.name = Arc::clone(&compiled.name);
         let (table, make) = parts(compiled);
         self.handling.store(Arc::new(make(&self.table)));
         // Those who wait for a place may find that there are more.
@@ -108,11 +121,15 @@ impl Entrypoint {
         self.table.swap(Arc::new(table))
     }
 
-    /// Listens no more, and lets its connections end within `timeout`.
+    /// Listens no more, and lets its connections end within `timeout`. Those that the kernel has already taken
+    /// are among them.
     pub(super) async fn retire(mut self, timeout: Duration) {
         self.stop.notify_one();
         // Clients are told once the socket is closed: who comes back must not come back to it.
-        let _ = (&mut self.accepting).await;
+        if let Accepting::Until(ended) = std::mem::replace(&mut self.accepting, Accepting::Over) {
+            // Its error is the end that is waited for.
+            let _ = ended.await;
+        }
         self.drain.advance(Phase::Closing);
         let last_call = LAST_CALL.min(timeout);
         let ended = tokio::time::timeout(last_call, self.drain.wait_empty());

@@ -25,6 +25,9 @@ use tokio::task::JoinSet;
 /// How much longer than the timeout of the shutdown those may take that a reload removed, under a longer one.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long the admin API may take for its last answer.
+const LAST_ANSWER: Duration = Duration::from_millis(100);
+
 /// What runs.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -179,29 +182,39 @@ impl Shared {
             .into_iter()
             .zip(std::mem::take(&mut running.entrypoints))
             .collect();
-        let mut tables = Vec::new();
+        let mut going_on = Vec::new();
         for compiled in compiled.entrypoints {
             let key = Key::of(&compiled.name, &compiled.address);
             if let Some(mut entrypoint) = old.remove(&key) {
-                tables.push(entrypoint.become_(compiled));
+                entrypoint.name = Arc::clone(&compiled.name);
+                going_on.push((running.entrypoints.len(), compiled));
                 running.entrypoints.push(entrypoint);
             } else if let Some(listener) = bound.remove(&key) {
-                let entrypoint = Entrypoint::start(listener, compiled, &running.workers);
-                tracing::info!(entrypoint = %entrypoint.name, address = %entrypoint.local, "listening");
+                let entrypoint = Entrypoint::new(listener, compiled);
                 running.entrypoints.push(entrypoint);
             }
         }
         let before = std::mem::replace(&mut running.services, compiled.services);
         running.shutdown_timeout = Duration::from_secs(config.shutdown_timeout_secs);
         self.end_series(&config);
+        // Shown before the first request can come: the admin API judges by it who may ask.
+        let snapshot = snapshot(config, running);
+        let config = Arc::clone(&snapshot.config);
+        self.live.show(snapshot);
+        self.live.set_state(State::Running);
+        let mut tables = Vec::new();
+        for (index, compiled) in going_on {
+            tables.push(running.entrypoints[index].become_(compiled));
+        }
+        for entrypoint in &mut running.entrypoints {
+            entrypoint.open(&running.workers);
+        }
         tracing::info!(
             entrypoints = config.entrypoints.len(),
             routers = config.routers.len(),
             services = config.services.len(),
             "the configuration is running"
         );
-        self.live.show(snapshot(config, running));
-        self.live.set_state(State::Running);
         // Those that have ended since.
         while running.retiring.try_join_next().is_some() {}
         for (_, entrypoint) in old {
@@ -237,7 +250,9 @@ impl Shared {
         let retired = async { while stopping.retiring.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(timeout + GRACE, retired).await;
         // The last to go: whoever asks how it is gets an answer to the end.
-        drop(admin);
+        for entrypoint in admin {
+            entrypoint.retire(LAST_ANSWER.min(timeout)).await;
+        }
         *running = None;
         self.live.set_state(State::Stopped);
         tracing::info!("stopped");

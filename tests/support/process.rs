@@ -31,7 +31,7 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_a3s-gateway");
 /// A process that is ended and reaped, at the latest when dropped.
 #[derive(Debug)]
 pub struct Process {
-    child: Child,
+    child: Reaped,
     lines: Receiver<(Stream, String)>,
     pub stdout: String,
     pub stderr: String,
@@ -72,7 +72,7 @@ impl Process {
         follow(stdout, Stream::Out, out.clone());
         follow(Box::new(child.stderr.take().unwrap()), Stream::Err, out);
         Self {
-            child,
+            child: Reaped(child),
             lines,
             stdout: String::new(),
             stderr: String::new(),
@@ -110,7 +110,7 @@ impl Process {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).unwrap();
+        let pid = i32::try_from(self.child.0.id()).unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
@@ -119,7 +119,7 @@ impl Process {
         let until = Instant::now() + DEADLINE;
         while self.next(until).is_some() {}
         loop {
-            match self.child.try_wait().unwrap() {
+            match self.child.0.try_wait().unwrap() {
                 Some(status) => return status.code().unwrap_or(-1),
                 None if Instant::now() > until => panic!("it does not end\n{self}"),
                 None => thread::sleep(Duration::from_millis(2)),
@@ -141,11 +141,15 @@ impl fmt::Display for Process {
     }
 }
 
-impl Drop for Process {
+/// A child that does not outlive its test.
+#[derive(Debug)]
+pub struct Reaped(pub Child);
+
+impl Drop for Reaped {
     fn drop(&mut self) {
         // It may have ended long since.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
