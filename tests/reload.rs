@@ -1,5 +1,7 @@
 //! What a reload keeps, and what it changes: over the sockets of clients that stay.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod support;
 
 use axum::body::Body;
