@@ -194,6 +194,25 @@ async fn the_streams_of_one_connection_do_not_wait_for_each_other() {
 }
 
 #[tokio::test]
+async fn an_h2c_server_with_all_its_streams_in_use_is_asked_on_another_connection() {
+    // hyper's servers allow 200 streams.
+    let server = Server::http(|_: Request<Recorded>| std::future::pending()).await;
+    let gateway = Setup::to(server.url("h2c")).start().await;
+    let mut frames = gateway.frames().await;
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "test.example"),
+        (":path", "/"),
+    ];
+    for stream in 0..210 {
+        frames.headers(2 * stream + 1, &fields, true).await;
+    }
+    server.has_seen(210).await;
+    assert_eq!(server.accepted(), 2);
+}
+
+#[tokio::test]
 async fn more_streams_than_allowed_are_refused() {
     let server = Server::raw(|wire, _| wire.hang()).await;
     let gateway = Setup::to(&server).http("h2_max_streams", 2).start().await;

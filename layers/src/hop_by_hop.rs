@@ -23,11 +23,7 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Removes the fields that `Connection` names, but for those of the protocol itself, and the names with them.
 pub fn disarm(headers: &mut HeaderMap) {
-    let Some(value) = headers.get(CONNECTION) else {
-        return;
-    };
-    let single = value.as_bytes();
-    if single.eq_ignore_ascii_case(b"keep-alive") || single.eq_ignore_ascii_case(b"close") {
+    if !names_fields(headers) {
         return;
     }
     let mut kept = Vec::new();
@@ -114,16 +110,24 @@ fn settle_length(headers: &mut HeaderMap) {
 }
 
 fn strip(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+    if names_fields(headers) {
         for option in options(headers) {
             headers.remove(option);
         }
-        headers.remove(CONNECTION);
     }
+    headers.remove(CONNECTION);
     headers.remove(KEEP_ALIVE);
     headers.remove(PROXY_CONNECTION);
     headers.remove(TRANSFER_ENCODING);
     headers.remove(UPGRADE);
+}
+
+/// Whether `Connection` may name a field: nearly always it says `close` or `keep-alive`, which name none.
+fn names_fields(headers: &HeaderMap) -> bool {
+    headers.get_all(CONNECTION).iter().any(|value| {
+        let value = value.as_bytes();
+        !value.eq_ignore_ascii_case(b"keep-alive") && !value.eq_ignore_ascii_case(b"close")
+    })
 }
 
 /// The fields that `Connection` names. Those without which a message would be another are not among them.
@@ -207,6 +211,13 @@ mod tests {
         ]);
         disarm(&mut headers);
         assert_eq!(headers, map(&[("connection", "upgrade, close")]));
+        let mut headers = map(&[
+            ("connection", "close"),
+            ("connection", "x-user"),
+            ("x-user", "1"),
+        ]);
+        disarm(&mut headers);
+        assert_eq!(headers, map(&[("connection", "close")]));
     }
 
     #[test]

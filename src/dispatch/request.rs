@@ -149,21 +149,31 @@ fn split_host(value: &[u8]) -> Option<&str> {
         ip.parse::<Ipv6Addr>().ok()?;
         return (port.is_empty() || is_port(port.strip_prefix(':')?)).then_some(ip);
     }
-    match value.split_once(':') {
-        None => is_name(value).then_some(value),
-        Some((name, port)) if !port.contains(':') => {
-            (!name.is_empty() && is_name(name) && is_port(port)).then_some(name)
-        }
+    match value.bytes().position(|b| !IS_NAME[usize::from(b)]) {
+        None => Some(value),
+        Some(end) if value.as_bytes()[end] != b':' => None,
+        Some(end) if is_port(&value[end + 1..]) => (end > 0).then(|| &value[..end]),
         // An address without brackets: no RFC has it, and no harm is in it.
         Some(_) => value.parse::<Ipv6Addr>().is_ok().then_some(value),
     }
 }
 
-/// RFC 3986's `reg-name`, which DNS names and IPv4 addresses are, but for escapes, which neither has.
-fn is_name(text: &str) -> bool {
-    text.bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&b))
-}
+/// The bytes of RFC 3986's `reg-name`, which DNS names and IPv4 addresses are, but for escapes, which neither has.
+static IS_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let marks = b"-._~!$&'()*+,;=";
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 /// The empty port is the default one.
 fn is_port(text: &str) -> bool {

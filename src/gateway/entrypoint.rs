@@ -29,26 +29,15 @@ pub(super) struct Entrypoint {
     table: Arc<ArcSwap<Table>>,
     handling: Arc<ArcSwap<Handling>>,
     stop: Arc<Notify>,
-    accepting: Accepting,
+    /// The socket, and the word that it is closed, until it is opened.
+    waiting: Option<(Listener, oneshot::Sender<()>)>,
+    /// Ends when the socket is closed.
+    accepting: oneshot::Receiver<()>,
 }
 
-/// How far the loop is that accepts.
-#[derive(Debug)]
-enum Accepting {
-    /// Clients wait in the kernel's queue.
-    NotYet(Listener),
-    /// The sender is dropped when the loop has ended.
-    Until(oneshot::Receiver<()>),
-    Over,
-}
-
-/// Binds the socket of an entrypoint.
+/// Binds the socket of an entrypoint, and does not listen yet.
 pub(super) fn bind(name: &str, address: &Address) -> Result<Listener> {
-    let failed = |source| Error::Bind {
-        entrypoint: name.to_owned(),
-        address: address.clone(),
-        source,
-    };
+    let failed = |source| failed(name, address, source);
     let bind = match address {
         Address::Socket(address) => Bind::Tcp(*address),
         Address::Unix(path) => Bind::Unix(path.clone()),
@@ -61,13 +50,28 @@ pub(super) fn bind(name: &str, address: &Address) -> Result<Listener> {
     Listener::bind(&bind).map_err(failed)
 }
 
+/// Listens on what was bound.
+pub(super) fn listen(name: &str, address: &Address, listener: &Listener) -> Result<()> {
+    let failed = |source| failed(name, address, source);
+    listener.listen().map_err(failed)
+}
+
+fn failed(name: &str, address: &Address, source: std::io::Error) -> Error {
+    Error::Bind {
+        entrypoint: name.to_owned(),
+        address: address.clone(),
+        source,
+    }
+}
+
 impl Entrypoint {
-    /// An entrypoint that does not accept yet.
+    /// An entrypoint whose clients wait in the kernel's queue until it is opened.
     pub(super) fn new(listener: Listener, compiled: CompiledEntrypoint) -> Self {
         let name = Arc::clone(&compiled.name);
         let address = compiled.address.clone();
         let (table, make) = parts(compiled);
         let table = Arc::new(ArcSwap::from_pointee(table));
+        let (ended, accepting) = oneshot::channel();
         Self {
             name,
             address,
@@ -76,56 +80,51 @@ impl Entrypoint {
             handling: Arc::new(ArcSwap::from_pointee(make(&table))),
             table,
             stop: Arc::default(),
-            accepting: Accepting::NotYet(listener),
+            waiting: Some((listener, ended)),
+            accepting,
         }
     }
 
     /// Starts to accept, where it does not yet.
     pub(super) fn open(&mut self, workers: &Arc<Workers>) {
-        let (running, until) = oneshot::channel();
-        match std::mem::replace(&mut self.accepting, Accepting::Until(until)) {
-            Accepting::NotYet(listener) => {
-                let accept = listener::accept(
-                    listener,
-                    Arc::clone(&self.handling),
-                    Arc::clone(workers),
-                    Arc::clone(&self.drain),
-                    Arc::clone(&self.stop),
-                );
-                workers.spawn(async move {
-                    accept.await;
-                    drop(running);
-                });
-                tracing::info!(entrypoint = %self.name, address = %self.local, "listening");
-            }
-            before => self.accepting = before,
-        }
+        let Some((listener, ended)) = self.waiting.take() else {
+            return;
+        };
+        let accept = listener::accept(
+            listener,
+            Arc::clone(&self.handling),
+            Arc::clone(workers),
+            Arc::clone(&self.drain),
+            Arc::clone(&self.stop),
+        );
+        workers.spawn(async move {
+            accept.await;
+            drop(ended);
+        });
+        tracing::info!(entrypoint = %self.name, address = %self.local, "listening");
     }
 
     /// Goes on as `compiled`, with the same socket. Returns the table that served until now.
     pub(super) fn become_(&mut self, compiled: CompiledEntrypoint) -> Arc<Table> {
         let (table, make) = parts(compiled);
         self.handling.store(Arc::new(make(&self.table)));
+        // Those who wait for a place may find that there are more.
+        self.drain.ask_again();
         self.table.swap(Arc::new(table))
     }
 
-    /// Listens no more, and lets its connections end within `timeout`. Those that the kernel has already taken
-    /// are among them.
+    /// Listens no more, and lets its connections end within `timeout`.
     pub(super) async fn retire(mut self, timeout: Duration) {
         self.stop.notify_one();
+        self.waiting = None;
+        // Clients are told once the socket is closed: who comes back must not come back to it.
+        let _ = (&mut self.accepting).await;
         self.drain.advance(Phase::Closing);
-        let accepting = std::mem::replace(&mut self.accepting, Accepting::Over);
         let last_call = LAST_CALL.min(timeout);
-        let ended = tokio::time::timeout(last_call, async {
-            if let Accepting::Until(ended) = accepting {
-                // Its error is the end that is waited for.
-                let _ = ended.await;
-            }
-            self.drain.wait_below(1).await;
-        });
+        let ended = tokio::time::timeout(last_call, self.drain.wait_empty());
         if ended.await.is_err() {
             self.drain.advance(Phase::ClosingIdle);
-            let ended = tokio::time::timeout(timeout - last_call, self.drain.wait_below(1));
+            let ended = tokio::time::timeout(timeout - last_call, self.drain.wait_empty());
             if ended.await.is_err() {
                 let open = self.drain.open();
                 tracing::warn!(entrypoint = %self.name, open, "connections are cut off");

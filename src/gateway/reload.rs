@@ -2,14 +2,14 @@
 //!
 //! 1. check: every problem is told
 //! 2. compile: pure
-//! 3. bind what is new; where that fails, what was bound is dropped
+//! 3. bind what is new, and listen once all of it is bound; where that fails, what was bound is dropped
 //! 4. swap: one store for each entrypoint
 //! 5. retire what is no more
 //!
 //! Nothing before the swap can be noticed from outside, and nothing after it can fail.
 
 use super::Shared;
-use super::entrypoint::{Entrypoint, bind};
+use super::entrypoint::{Entrypoint, bind, listen};
 use crate::admin::{EntrypointHandle, ServiceHandle, Snapshot, State};
 use crate::compile::{self, Compiled, CompiledEntrypoint, Kept};
 use crate::config::{Address, GatewayConfig};
@@ -20,6 +20,10 @@ use crate::serve::worker::Workers;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How much longer than the timeout of the shutdown those may take that a reload removed, under a longer one.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How long the admin API may take for its last answer.
 const LAST_ANSWER: Duration = Duration::from_millis(100);
@@ -28,6 +32,8 @@ const LAST_ANSWER: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Running {
     entrypoints: Vec<Entrypoint>,
+    /// Entrypoints that are no more, whose connections are about to end.
+    retiring: JoinSet<()>,
     services: compile::Services,
     shutdown_timeout: Duration,
     workers: Arc<Workers>,
@@ -37,6 +43,7 @@ impl Running {
     pub(super) fn new(workers: Workers) -> Self {
         Self {
             entrypoints: Vec::new(),
+            retiring: JoinSet::new(),
             services: compile::Services::default(),
             shutdown_timeout: Duration::ZERO,
             workers: Arc::new(workers),
@@ -95,6 +102,12 @@ fn prepare(
             bound.insert(key, bind(name, address)?);
         }
     }
+    // A client that finds an open port must never find it closed again because another was in use.
+    for CompiledEntrypoint { name, address, .. } in &compiled.entrypoints {
+        if let Some(listener) = bound.get(&Key::of(name, address)) {
+            listen(name, address, listener)?;
+        }
+    }
     Ok((compiled, bound))
 }
 
@@ -144,7 +157,14 @@ impl Shared {
             let prepared = prepare(&config, &kept, &sockets);
             prepared.map(|(compiled, bound)| (config, compiled, bound))
         });
-        let (config, compiled, bound) = prepared.await??;
+        let prepared = match prepared.await {
+            Ok(prepared) => prepared,
+            Err(panicked) => Err(panicked.into()),
+        };
+        let (config, compiled, bound) = prepared.inspect_err(|_| {
+            // To compile it has begun the series of what will not run.
+            self.end_series(&self.live.snapshot().config);
+        })?;
         self.swap(running, config, compiled, bound);
         Ok(())
     }
@@ -176,10 +196,7 @@ impl Shared {
         }
         let before = std::mem::replace(&mut running.services, compiled.services);
         running.shutdown_timeout = Duration::from_secs(config.shutdown_timeout_secs);
-        self.metrics.retain(
-            |name| config.routers.contains_key(name),
-            |name| config.services.contains_key(name) || name == crate::config::ADMIN_SERVICE,
-        );
+        self.end_series(&config);
         // Shown before the first request can come: the admin API judges by it who may ask.
         let snapshot = snapshot(config, running);
         let config = Arc::clone(&snapshot.config);
@@ -198,11 +215,22 @@ impl Shared {
             services = config.services.len(),
             "the configuration is running"
         );
+        // Those that have ended since.
+        while running.retiring.try_join_next().is_some() {}
         for (_, entrypoint) in old {
             tracing::info!(entrypoint = %entrypoint.name, address = %entrypoint.local, "closing");
-            tokio::spawn(entrypoint.retire(running.shutdown_timeout));
+            let retire = entrypoint.retire(running.shutdown_timeout);
+            running.retiring.spawn(retire);
         }
         discard(tables, before);
+    }
+
+    /// Leaves the metrics of `config` alone.
+    fn end_series(&self, config: &GatewayConfig) {
+        self.metrics.retain(
+            |name| config.routers.contains_key(name),
+            |name| config.services.contains_key(name) || name == crate::config::ADMIN_SERVICE,
+        );
     }
 
     pub(super) async fn shutdown(&self) {
@@ -215,12 +243,12 @@ impl Shared {
         let (admin, serving): (Vec<_>, Vec<_>) = std::mem::take(&mut stopping.entrypoints)
             .into_iter()
             .partition(|entrypoint| &*entrypoint.name == compile::ADMIN_ENTRYPOINT);
-        let mut retiring = tokio::task::JoinSet::new();
         for entrypoint in serving {
             tracing::info!(entrypoint = %entrypoint.name, "draining");
-            retiring.spawn(entrypoint.retire(timeout));
+            stopping.retiring.spawn(entrypoint.retire(timeout));
         }
-        while retiring.join_next().await.is_some() {}
+        let retired = async { while stopping.retiring.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(timeout + GRACE, retired).await;
         // The last to go: whoever asks how it is gets an answer to the end.
         for entrypoint in admin {
             entrypoint.retire(LAST_ANSWER.min(timeout)).await;

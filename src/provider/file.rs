@@ -83,6 +83,8 @@ impl FileProvider {
         let mut watching = Watching::default();
         loop {
             watching.follow(&loaded);
+            // It was sent, and is large: what is needed of it from here on are its files.
+            loaded.config = None;
             let forced = tokio::select! {
                 () = reload.0.notified() => true,
                 () = watching.changed(&loaded) => false,

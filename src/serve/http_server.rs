@@ -254,10 +254,15 @@ async fn await_bytes(
     };
     let mut read = pin!(tokio::time::timeout(patience, read));
     std::future::poll_fn(|cx| {
-        if ticket.poll_phase(cx) >= Phase::ClosingIdle {
+        let phase = ticket.poll_phase(cx);
+        if phase == Phase::Over {
             return Poll::Ready(None);
         }
-        read.as_mut().poll(cx).map(|read| read.ok().flatten())
+        match read.as_mut().poll(cx) {
+            // It has said nothing, and now it is too late.
+            Poll::Pending if phase == Phase::ClosingIdle => Poll::Ready(None),
+            read => read.map(|read| read.ok().flatten()),
+        }
     })
     .await
 }
@@ -303,14 +308,17 @@ impl Drive<'_> {
             if phase == Phase::Over {
                 return Poll::Ready(Ended::CutOff);
             }
-            if phase > Phase::Open && !is_told {
+            if phase > Phase::Open {
                 self.closing.store(true, Ordering::Relaxed);
-                if phase >= last_call {
-                    is_told = true;
-                    shut_down(connection.as_mut());
-                }
             }
-            match connection.as_mut().poll(cx) {
+            let mut polled = connection.as_mut().poll(cx);
+            if polled.is_pending() && phase >= last_call && !is_told {
+                // Not before: what has come by now is read, and answered.
+                is_told = true;
+                shut_down(connection.as_mut());
+                polled = connection.as_mut().poll(cx);
+            }
+            match polled {
                 Poll::Ready(output) => Poll::Ready(Ended::Closed(output)),
                 Poll::Pending if is_resting() => Poll::Ready(Ended::Resting),
                 Poll::Pending => Poll::Pending,

@@ -44,15 +44,27 @@ impl fmt::Display for Bind {
     }
 }
 
-/// A bound socket: from here on the kernel takes connections.
+/// A bound socket. Dropped, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Listener {
     fd: OwnedFd,
     local: Bind,
+    file: Option<SocketFile>,
+}
+
+/// The file of a Unix socket, which goes with it.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // A failure is found by the next bind.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 impl Listener {
-    /// Binds and listens.
+    /// Binds, and takes no connections yet: see [`Listener::listen`].
     ///
     /// TCP sockets have `SO_REUSEPORT`, so that a new process can take over from an old one without a gap.
     /// A Unix socket that nobody listens on any more is replaced; one in use is an error.
@@ -67,7 +79,8 @@ impl Listener {
                 }
                 let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
                 socket.bind(&SockAddr::unix(path)?)?;
-                Self::listen(socket, bind.clone())
+                let file = SocketFile(path.clone());
+                Self::new(socket, bind.clone(), Some(file))
             }
         }
     }
@@ -93,16 +106,21 @@ impl Listener {
         }
         socket.bind(&address.into())?;
         let local = socket.local_addr()?.as_socket().unwrap_or(address);
-        Self::listen(socket, Bind::Tcp(local))
+        Self::new(socket, Bind::Tcp(local), None)
     }
 
-    fn listen(socket: socket2::Socket, local: Bind) -> io::Result<Self> {
-        socket.listen(BACKLOG)?;
+    fn new(socket: socket2::Socket, local: Bind, file: Option<SocketFile>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self {
             fd: socket.into(),
             local,
+            file,
         })
+    }
+
+    /// From here on the kernel takes connections.
+    pub fn listen(&self) -> io::Result<()> {
+        Ok(rustix::net::listen(&self.fd, BACKLOG)?)
     }
 
     /// Where it listens, with the port that the kernel chose.
@@ -132,7 +150,7 @@ pub async fn accept(
     drain: Arc<Drain>,
     stop: Arc<Notify>,
 ) {
-    let Listener { fd, local } = listener;
+    let Listener { fd, local, file } = listener;
     #[expect(
         deprecated,
         reason = "sound for an `OwnedFd`, which nobody else can close; what replaces it is unsafe"
@@ -146,9 +164,12 @@ pub async fn accept(
     };
     let accepting = async {
         loop {
-            if let Some(limit) = handling.load().max_connections {
-                drain.wait_below(limit).await;
-            }
+            // The limit may be another one by the time that a connection ends.
+            let is_full = || {
+                let limit = handling.load().max_connections;
+                limit.is_some_and(|limit| drain.open() >= limit)
+            };
+            drain.wait_while(is_full).await;
             let mut ready = match fd.readable().await {
                 Ok(ready) => ready,
                 Err(error) => {
@@ -174,13 +195,11 @@ pub async fn accept(
         () = stop.notified() => {}
         () = accepting => {}
     }
+    // Before the socket, so that nobody comes between the last accept and the end, and while it still says that
+    // the path is ours.
+    drop(file);
     while let Ok((fd, peer)) = accept_one(fd.get_ref()) {
         start(fd, peer, &local, &handling, &workers, drain.enter());
-    }
-    drop(fd);
-    if let Bind::Unix(path) = &local {
-        // Another may have taken the path over; a failure to remove it is found by the next bind.
-        let _ = std::fs::remove_file(path);
     }
 }
 

@@ -68,15 +68,25 @@ impl Drain {
         }
     }
 
-    /// Waits until fewer than `limit` connections are open.
-    pub async fn wait_below(&self, limit: usize) {
+    /// Waits until no connection is open.
+    pub async fn wait_empty(&self) {
+        self.wait_while(|| self.open() > 0).await;
+    }
+
+    /// Waits as long as `holds`, which is asked again when a connection ends and after [`Drain::ask_again`].
+    pub async fn wait_while(&self, holds: impl Fn() -> bool) {
         loop {
             let changed = self.changed.notified();
-            if self.open() < limit {
+            if !holds() {
                 return;
             }
             changed.await;
         }
+    }
+
+    /// Something changed that someone may wait for.
+    pub fn ask_again(&self) {
+        self.changed.notify_waiters();
     }
 }
 
@@ -113,7 +123,7 @@ impl Drop for Ticket {
             wakers.try_remove(key);
         }
         self.drain.open.fetch_sub(1, Ordering::AcqRel);
-        self.drain.changed.notify_waiters();
+        self.drain.ask_again();
     }
 }
 
@@ -139,6 +149,6 @@ mod tests {
         assert!(poll.is_woken() && poll.poll().is_ready());
         assert_eq!(drain.open(), 1);
         drop(poll);
-        drain.wait_below(1).await;
+        drain.wait_empty().await;
     }
 }

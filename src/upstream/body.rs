@@ -2,7 +2,7 @@
 
 use super::connect::Origin;
 use super::link::Link;
-use super::pool;
+use super::pool::{self, Stream};
 use crate::stack::Request;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
 use axum::body::Body;
@@ -100,17 +100,19 @@ pub struct ResponseBody {
     moved: bool,
 }
 
-/// An HTTP/1.1 connection on loan from the pool.
-pub(super) struct Lease {
-    pub(super) origin: Arc<Origin>,
-    pub(super) link: Link,
+/// A connection, or a place on one, on loan from the pool.
+pub(super) enum Lease {
+    /// A whole HTTP/1.1 connection.
+    Link { origin: Arc<Origin>, link: Link },
+    /// A stream of an HTTP/2 connection.
+    Stream { _stream: Stream },
 }
 
 impl ResponseBody {
-    pub(super) fn new(incoming: Incoming, lease: Option<Lease>, idle_timeout: Duration) -> Self {
+    pub(super) fn new(incoming: Incoming, lease: Lease, idle_timeout: Duration) -> Self {
         let mut body = Self {
             incoming,
-            lease,
+            lease: Some(lease),
             idle_timeout,
             idle: None,
             moved: false,
@@ -122,7 +124,7 @@ impl ResponseBody {
     }
 
     fn give_back(&mut self) {
-        let Some(Lease { origin, mut link }) = self.lease.take() else {
+        let Some(Lease::Link { origin, mut link }) = self.lease.take() else {
             return;
         };
         link.settle();
@@ -140,7 +142,7 @@ impl ResponseBody {
 
     /// The next frame. An HTTP/1.1 connection is moved on when there is none yet.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let Some(Lease { link, .. }) = &mut self.lease else {
+        let Some(Lease::Link { link, .. }) = &mut self.lease else {
             return Pin::new(&mut self.incoming).poll_frame(cx);
         };
         let quiet = &mut Context::from_waker(Waker::noop());

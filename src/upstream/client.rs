@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tower::Service;
@@ -115,7 +116,7 @@ async fn within<T>(
     }
 }
 
-type Answer = (Response<Incoming>, Option<Lease>);
+type Answer = (Response<Incoming>, Lease);
 
 /// Sends on a pooled connection, or on a new one. A pooled connection may turn out to have been closed by
 /// the server: then the next is tried, if the request was not sent or may be sent again.
@@ -132,10 +133,13 @@ async fn send(origin: &Arc<Origin>, request: &mut Request) -> Result<Answer, Ups
                 let sent = send_h1(link, request).await;
                 sent.map(|(response, link)| {
                     let origin = Arc::clone(origin);
-                    (response, Some(Lease { origin, link }))
+                    (response, Lease::Link { origin, link })
                 })
             }
-            Sender::H2(sender) => Box::pin(send_h2(origin, sender, request)).await,
+            Sender::H2(sender, stream) => {
+                let sent = Box::pin(send_h2(origin, sender, request)).await;
+                sent.map(|response| (response, Lease::Stream { _stream: stream }))
+            }
         };
         let mut failed = match sent {
             Ok(answer) => return Ok(answer),
@@ -188,10 +192,9 @@ async fn send_h2(
     origin: &Origin,
     mut sender: http2::SendRequest<Body>,
     request: &mut Request,
-) -> Result<Answer, TrySendError<Request>> {
+) -> Result<Response<Incoming>, TrySendError<Request>> {
     to_h2(origin, request);
-    let response = sender.try_send_request(std::mem::take(request)).await?;
-    Ok((response, None))
+    sender.try_send_request(std::mem::take(request)).await
 }
 
 /// Says that a body of unknown length is chunked. The parser does so by itself for most methods, but takes a GET
@@ -251,13 +254,21 @@ async fn open(origin: &Arc<Origin>) -> Result<Sender, UpstreamError> {
             .handshake(io)
             .await
             .map_err(broken)?;
+        let max_streams = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+        let told = Arc::clone(&max_streams);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let mut connection = pin!(connection);
+            let driven = std::future::poll_fn(|cx| {
+                let polled = connection.as_mut().poll(cx);
+                let max = connection.as_ref().get_ref().current_max_send_streams();
+                told.store(max, Ordering::Relaxed);
+                polled
+            });
+            if let Err(error) = driven.await {
                 tracing::debug!(%error, "an upstream HTTP/2 connection ended");
             }
         });
-        pool::share(origin, sender.clone());
-        Ok(Sender::H2(sender))
+        Ok(pool::share(origin, sender, max_streams))
     } else {
         Ok(Sender::H1(Link::open(io).await.map_err(broken)?))
     }

@@ -11,6 +11,7 @@ use hyper::client::conn::http2;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -28,8 +29,8 @@ thread_local! {
 struct Pool {
     origin: Weak<Origin>,
     idle: Vec<Idle>,
-    shared: Option<http2::SendRequest<Body>>,
-    /// Held by whoever opens the one HTTP/2 connection, so that a burst opens one and not many.
+    shared: Vec<Shared>,
+    /// Held by whoever opens an HTTP/2 connection, so that a burst opens one and not many.
     opening: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -38,20 +39,56 @@ struct Idle {
     since: u32,
 }
 
+/// An HTTP/2 connection, with as many requests at a time as its server allows.
+struct Shared {
+    sender: http2::SendRequest<Body>,
+    streams: Arc<AtomicUsize>,
+    max_streams: Arc<AtomicUsize>,
+    since: u32,
+}
+
+impl Shared {
+    fn has_room(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) < self.max_streams.load(Ordering::Relaxed)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// One request's place on an HTTP/2 connection, until it is dropped.
+pub(super) struct Stream(Arc<AtomicUsize>);
+
+impl Stream {
+    fn take(streams: &Arc<AtomicUsize>) -> Self {
+        streams.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(streams))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A connection that can take a request.
 pub(super) enum Sender {
     H1(Link),
-    H2(http2::SendRequest<Body>),
+    H2(http2::SendRequest<Body>, Stream),
 }
 
 /// A connection of this thread to `origin`, if one is open and free.
 pub(super) fn check_out(origin: &Arc<Origin>) -> Option<Sender> {
     with_pool(origin, |pool| {
-        if let Some(sender) = &pool.shared {
-            if !sender.is_closed() {
-                return Some(Sender::H2(sender.clone()));
+        if !pool.shared.is_empty() {
+            pool.shared.retain(|shared| !shared.sender.is_closed());
+            if let Some(shared) = pool.shared.iter_mut().find(|shared| shared.has_room()) {
+                shared.since = SWEEPS.get();
+                let stream = Stream::take(&shared.streams);
+                return Some(Sender::H2(shared.sender.clone(), stream));
             }
-            pool.shared = None;
         }
         pool.idle.pop().map(|idle| Sender::H1(idle.link))
     })
@@ -67,9 +104,24 @@ pub(super) fn check_in(origin: &Arc<Origin>, link: Link) {
     });
 }
 
-/// Shares an HTTP/2 connection with every request of this thread.
-pub(super) fn share(origin: &Arc<Origin>, sender: http2::SendRequest<Body>) {
-    with_pool(origin, |pool| pool.shared = Some(sender));
+/// Shares an HTTP/2 connection with every request of this thread, and takes the first place on it. How many
+/// there are is kept in `max_streams`, as the server says.
+pub(super) fn share(
+    origin: &Arc<Origin>,
+    sender: http2::SendRequest<Body>,
+    max_streams: Arc<AtomicUsize>,
+) -> Sender {
+    with_pool(origin, |pool| {
+        let streams = Arc::default();
+        let stream = Stream::take(&streams);
+        pool.shared.push(Shared {
+            sender: sender.clone(),
+            streams,
+            max_streams,
+            since: SWEEPS.get(),
+        });
+        Sender::H2(sender, stream)
+    })
 }
 
 /// The lock under which this thread opens an HTTP/2 connection to `origin`.
@@ -82,7 +134,7 @@ fn with_pool<T>(origin: &Arc<Origin>, f: impl FnOnce(&mut Pool) -> T) -> T {
         f(pools.entry(origin.id()).or_insert_with(|| Pool {
             origin: Arc::downgrade(origin),
             idle: Vec::new(),
-            shared: None,
+            shared: Vec::new(),
             opening: Arc::default(),
         }))
     })
@@ -104,10 +156,12 @@ fn sweep() {
     SWEEPS.set(now);
     // What is closed here is dropped after the borrow has ended: nothing that a drop wakes finds it taken.
     let mut closed = Vec::new();
+    let mut unshared = Vec::new();
     POOLS.with_borrow_mut(|pools| {
         pools.retain(|_, pool| {
             let Some(origin) = pool.origin.upgrade() else {
                 closed.append(&mut pool.idle);
+                unshared.append(&mut pool.shared);
                 return false;
             };
             let limit = origin.idle_timeout().as_secs();
@@ -122,6 +176,10 @@ fn sweep() {
             closed.extend(pool.idle.extract_if(.., |idle| {
                 idle.link.settle();
                 !idle.link.is_ready()
+            }));
+            unshared.extend(pool.shared.extract_if(.., |shared| {
+                let is_aged = u64::from(now.wrapping_sub(shared.since)) > limit;
+                shared.sender.is_closed() || (is_aged && shared.is_idle())
             }));
             true
         });

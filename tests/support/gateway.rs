@@ -37,6 +37,21 @@ pub fn config(tree: &Value) -> GatewayConfig {
 
 /// The same words in HCL, to be read or written to a file.
 pub fn hcl(tree: &Value) -> String {
+    let mut text = String::new();
+    for (section, value) in tree.as_object().into_iter().flatten() {
+        match value.as_object() {
+            Some(named) if named.values().all(Value::is_object) => {
+                for (name, block) in named {
+                    text += &format!("{section} \"{name}\" {{\n{}}}\n", attributes(block));
+                }
+            }
+            _ => text += &attributes(&json!({ section: value })),
+        }
+    }
+    text
+}
+
+fn attributes(tree: &Value) -> String {
     let entries = tree.as_object().into_iter().flatten();
     entries
         .map(|(name, value)| {
@@ -47,6 +62,44 @@ pub fn hcl(tree: &Value) -> String {
             format!("{name} = {value}\n")
         })
         .collect()
+}
+
+/// A TCP connection.
+pub async fn connect(address: SocketAddr) -> TcpStream {
+    let stream = within("connecting", TcpStream::connect(address)).await;
+    let stream = stream.expect("a connection");
+    stream.set_nodelay(true).expect("an open socket");
+    stream
+}
+
+/// A port that nobody has, and that nobody is given while this is kept: a gateway can listen on it, because
+/// both it and we share it (`SO_REUSEPORT`), and we do not listen.
+#[derive(Debug)]
+pub struct Port {
+    pub number: u16,
+    _held: socket2::Socket,
+}
+
+impl Port {
+    /// One of 127.0.0.1.
+    pub fn reserve() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        socket.set_reuse_address(true).expect("an option");
+        socket.set_reuse_port(true).expect("an option");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).expect("a port");
+        let local = socket.local_addr().expect("an address").as_socket();
+        Self {
+            number: local.expect("an address of IPv4").port(),
+            _held: socket,
+        }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.number).into()
+    }
 }
 
 impl Setup {
@@ -82,6 +135,21 @@ impl Setup {
         }
         *place = value.into();
         self
+    }
+
+    /// Takes away what is at a path.
+    pub fn without(mut self, path: &str) -> Self {
+        let (place, key) = path.rsplit_once('/').expect("a path of several keys");
+        let pointer = format!("/{place}");
+        let place = self.tree.pointer_mut(&pointer).expect("something there");
+        let place = place.as_object_mut().expect("a place with keys");
+        place.shift_remove(key).expect("something to take away");
+        self
+    }
+
+    /// Adds the admin API, on a listener of its own.
+    pub fn admin(self) -> Self {
+        self.set("admin/address", "127.0.0.1:0")
     }
 
     /// Sets one of the limits and timeouts of `web`.
@@ -126,21 +194,7 @@ impl Setup {
 
     /// Starts it.
     pub async fn start(&self) -> TestGateway {
-        // As many workers as cores that the starting thread may use.
-        let cores = sched_getaffinity(None).expect("a set of cores");
-        if self.one_worker {
-            let first = (0..CpuSet::MAX_CPU).find(|core| cores.is_set(*core));
-            let mut one = CpuSet::new();
-            one.set(first.expect("a core"));
-            sched_setaffinity(None, &one).expect("a core of ours");
-        }
-        let gateway = Gateway::new(self.config()).expect("a valid configuration");
-        within("the gateway starts", gateway.start())
-            .await
-            .expect("a gateway");
-        sched_setaffinity(None, &cores).expect("our cores");
-        let bind = gateway.local_address("web").await.expect("an entrypoint");
-        TestGateway { gateway, bind }
+        TestGateway::start(self.config(), self.one_worker).await
     }
 }
 
@@ -153,6 +207,54 @@ impl Deref for TestGateway {
 }
 
 impl TestGateway {
+    /// Starts a gateway that runs `config`, which has an entrypoint `web`.
+    pub async fn start(config: GatewayConfig, one_worker: bool) -> Self {
+        // As many workers as cores that the starting thread may use.
+        let cores = sched_getaffinity(None).expect("a set of cores");
+        if one_worker {
+            let first = (0..CpuSet::MAX_CPU).find(|core| cores.is_set(*core));
+            let mut one = CpuSet::new();
+            one.set(first.expect("a core"));
+            sched_setaffinity(None, &one).expect("a core of ours");
+        }
+        let gateway = Gateway::new(config).expect("a valid configuration");
+        within("the gateway starts", gateway.start())
+            .await
+            .expect("a gateway");
+        sched_setaffinity(None, &cores).expect("our cores");
+        let bind = gateway.local_address("web").await.expect("an entrypoint");
+        Self { gateway, bind }
+    }
+
+    /// Goes on with another configuration.
+    pub async fn become_(&self, setup: &Setup) {
+        let reload = self.gateway.reload(setup.config());
+        within("a reload", reload).await.expect("a reload");
+    }
+
+    /// Where an entrypoint listens.
+    pub async fn address_of(&self, entrypoint: &str) -> SocketAddr {
+        match self.gateway.local_address(entrypoint).await {
+            Some(Bind::Tcp(address)) => address,
+            other => panic!("{entrypoint} listens on {other:?}"),
+        }
+    }
+
+    /// What the admin API says.
+    pub async fn admin(&self, path: &str) -> Value {
+        let address = self.address_of("admin@internal").await;
+        let mut client = Client::h1(connect(address).await).await;
+        let reply = client.get(path).await;
+        serde_json::from_slice(&reply.body).unwrap_or_else(|_| panic!("{reply:?}"))
+    }
+
+    /// The value of a metric, as it is scraped; none where there is no such series.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let text = self.gateway.metrics();
+        let line = text.lines().find_map(|line| line.strip_prefix(series))?;
+        Some(line.trim().parse().expect("a number"))
+    }
+
     /// Where `web` listens, as a client reaches it.
     pub fn address(&self) -> SocketAddr {
         match &self.bind {
@@ -163,10 +265,7 @@ impl TestGateway {
 
     /// A TCP connection to `web`.
     pub async fn connect(&self) -> TcpStream {
-        let stream = within("connecting", TcpStream::connect(self.address())).await;
-        let stream = stream.expect("a connection");
-        stream.set_nodelay(true).expect("an open socket");
-        stream
+        connect(self.address()).await
     }
 
     /// A client that writes bytes.

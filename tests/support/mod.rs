@@ -13,13 +13,15 @@ pub mod body;
 pub mod client;
 pub mod frames;
 pub mod gateway;
+pub mod log;
 pub mod server;
 pub mod tls;
 pub mod wire;
 
 pub use client::{Client, Reply, request};
 pub use frames::{Frames, Outcome};
-pub use gateway::{Setup, TestGateway, config};
+pub use gateway::{Port, Setup, TestGateway, config, connect};
+pub use log::Log;
 pub use server::{Seen, Server, Upload};
 pub use wire::{Answer, End, Wire};
 
