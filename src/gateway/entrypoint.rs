@@ -29,10 +29,17 @@ pub(super) struct Entrypoint {
     table: Arc<ArcSwap<Table>>,
     handling: Arc<ArcSwap<Handling>>,
     stop: Arc<Notify>,
-    /// The socket, and the word that it is closed, until it is opened.
-    waiting: Option<(Listener, oneshot::Sender<()>)>,
-    /// Ends when the socket is closed.
-    accepting: oneshot::Receiver<()>,
+    accepting: Accepting,
+}
+
+/// How far the loop is that accepts.
+#[derive(Debug)]
+enum Accepting {
+    /// Clients wait in the kernel's queue.
+    NotYet(Listener),
+    /// The sender is dropped when the loop has ended.
+    Until(oneshot::Receiver<()>),
+    Over,
 }
 
 /// Binds the socket of an entrypoint, and does not listen yet.
@@ -65,13 +72,12 @@ fn failed(name: &str, address: &Address, source: std::io::Error) -> Error {
 }
 
 impl Entrypoint {
-    /// An entrypoint whose clients wait in the kernel's queue until it is opened.
+    /// An entrypoint that does not accept yet.
     pub(super) fn new(listener: Listener, compiled: CompiledEntrypoint) -> Self {
         let name = Arc::clone(&compiled.name);
         let address = compiled.address.clone();
         let (table, make) = parts(compiled);
         let table = Arc::new(ArcSwap::from_pointee(table));
-        let (ended, accepting) = oneshot::channel();
         Self {
             name,
             address,
@@ -80,28 +86,30 @@ impl Entrypoint {
             handling: Arc::new(ArcSwap::from_pointee(make(&table))),
             table,
             stop: Arc::default(),
-            waiting: Some((listener, ended)),
-            accepting,
+            accepting: Accepting::NotYet(listener),
         }
     }
 
     /// Starts to accept, where it does not yet.
     pub(super) fn open(&mut self, workers: &Arc<Workers>) {
-        let Some((listener, ended)) = self.waiting.take() else {
-            return;
-        };
-        let accept = listener::accept(
-            listener,
-            Arc::clone(&self.handling),
-            Arc::clone(workers),
-            Arc::clone(&self.drain),
-            Arc::clone(&self.stop),
-        );
-        workers.spawn(async move {
-            accept.await;
-            drop(ended);
-        });
-        tracing::info!(entrypoint = %self.name, address = %self.local, "listening");
+        let (running, until) = oneshot::channel();
+        match std::mem::replace(&mut self.accepting, Accepting::Until(until)) {
+            Accepting::NotYet(listener) => {
+                let accept = listener::accept(
+                    listener,
+                    Arc::clone(&self.handling),
+                    Arc::clone(workers),
+                    Arc::clone(&self.drain),
+                    Arc::clone(&self.stop),
+                );
+                workers.spawn(async move {
+                    accept.await;
+                    drop(running);
+                });
+                tracing::info!(entrypoint = %self.name, address = %self.local, "listening");
+            }
+            before => self.accepting = before,
+        }
     }
 
     /// Goes on as `compiled`, with the same socket. Returns the table that served until now.
@@ -113,12 +121,15 @@ impl Entrypoint {
         self.table.swap(Arc::new(table))
     }
 
-    /// Listens no more, and lets its connections end within `timeout`.
+    /// Listens no more, and lets its connections end within `timeout`. Those that the kernel has already taken
+    /// are among them.
     pub(super) async fn retire(mut self, timeout: Duration) {
         self.stop.notify_one();
-        self.waiting = None;
         // Clients are told once the socket is closed: who comes back must not come back to it.
-        let _ = (&mut self.accepting).await;
+        if let Accepting::Until(ended) = std::mem::replace(&mut self.accepting, Accepting::Over) {
+            // Its error is the end that is waited for.
+            let _ = ended.await;
+        }
         self.drain.advance(Phase::Closing);
         let last_call = LAST_CALL.min(timeout);
         let ended = tokio::time::timeout(last_call, self.drain.wait_empty());

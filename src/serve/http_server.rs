@@ -1,32 +1,24 @@
 //! HTTP on one connection: hyper's parsers, our limits, and a service that answers.
 
-use super::body::{BodyTimeouts, RequestBody, ResponseBody, Running};
+use super::body::BodyTimeouts;
+use super::drive::{Drive, Ended};
+use super::exchange::Exchange;
 use super::guard::{Exchanges, Guard, GuardLimits};
 use super::refusal::Refusal;
 use crate::stack::drain::{Phase, Ticket};
 use crate::stack::{Connection, Request, Response, Socket};
-use a3s_layers::hop_by_hop::disarm;
-use a3s_layers::peer::{Client, Peer, remove_forwarded};
-use a3s_layers::reject::{Shape, reject};
-use axum::body::Body;
-use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use http_body::Body as _;
-use hyper::body::Incoming;
+use bytes::BytesMut;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use pin_project_lite::pin_project;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tower::Service;
-use tower::util::{Oneshot, ServiceExt};
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -265,192 +257,4 @@ async fn await_bytes(
         }
     })
     .await
-}
-
-/// Polls connections with an eye on the drain.
-struct Drive<'a> {
-    ticket: &'a mut Ticket,
-    closing: &'a AtomicBool,
-}
-
-/// How driving a connection ended.
-enum Ended<T> {
-    Closed(T),
-    /// It is alive, and has nothing to do.
-    Resting,
-    /// The drain is over.
-    CutOff,
-}
-
-impl Drive<'_> {
-    /// Polls a connection to its end, and tells it once to shut down when the drain has come to `last_call`.
-    async fn run<C: Future>(
-        &mut self,
-        connection: Pin<&mut C>,
-        last_call: Phase,
-        shut_down: impl Fn(Pin<&mut C>),
-    ) -> Ended<C::Output> {
-        self.run_unless(connection, last_call, shut_down, || false)
-            .await
-    }
-
-    /// The same, until the connection rests.
-    async fn run_unless<C: Future>(
-        &mut self,
-        mut connection: Pin<&mut C>,
-        last_call: Phase,
-        shut_down: impl Fn(Pin<&mut C>),
-        is_resting: impl Fn() -> bool,
-    ) -> Ended<C::Output> {
-        let mut is_told = false;
-        std::future::poll_fn(|cx| {
-            let phase = self.ticket.poll_phase(cx);
-            if phase == Phase::Over {
-                return Poll::Ready(Ended::CutOff);
-            }
-            if phase > Phase::Open {
-                self.closing.store(true, Ordering::Relaxed);
-            }
-            let mut polled = connection.as_mut().poll(cx);
-            if polled.is_pending() && phase >= last_call && !is_told {
-                // Not before: what has come by now is read, and answered.
-                is_told = true;
-                shut_down(connection.as_mut());
-                polled = connection.as_mut().poll(cx);
-            }
-            match polled {
-                Poll::Ready(output) => Poll::Ready(Ended::Closed(output)),
-                Poll::Pending if is_resting() => Poll::Ready(Ended::Resting),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
-    }
-}
-
-/// The service of one connection: makes of what the parser read a request as our stacks know it.
-struct Exchange<S> {
-    service: S,
-    peer: Arc<Peer>,
-    exchanges: Arc<Exchanges>,
-    closing: Arc<AtomicBool>,
-    timeouts: BodyTimeouts,
-    max_headers: usize,
-}
-
-impl<S> hyper::service::Service<http::Request<Incoming>> for Exchange<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone,
-{
-    type Response = http::Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = ExchangeFuture<S>;
-
-    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
-        let running = Running::begin(&self.exchanges);
-        let version = request.version();
-        let is_bodiless = version == Version::HTTP_2 && request.method() == Method::HEAD;
-        let mut request = request.map(|incoming| {
-            if incoming.is_end_stream() {
-                Body::empty()
-            } else {
-                Body::new(RequestBody::new(incoming, self.timeouts))
-            }
-        });
-        if version == Version::HTTP_2 {
-            join_cookies(request.headers_mut());
-        }
-        // HTTP/1's parser has counted them, HTTP/2's has not.
-        let refusal = (request.headers().len() > self.max_headers).then(|| {
-            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            let shape = Shape::of(request.headers());
-            Box::new(reject(
-                status,
-                "the request has too many header fields",
-                shape,
-            ))
-        });
-        disarm(request.headers_mut());
-        if !self.peer.is_trusted() {
-            remove_forwarded(request.headers_mut());
-        }
-        let client = Client::of(Arc::clone(&self.peer), request.headers());
-        request.extensions_mut().insert(client);
-        ExchangeFuture {
-            inner: match &refusal {
-                None => Some(self.service.clone().oneshot(request)),
-                Some(_) => None,
-            },
-            refusal,
-            is_bodiless,
-            running: Some(running),
-            // HTTP/2 says it with GOAWAY, and has no `Connection`.
-            closing: (version < Version::HTTP_2).then(|| Arc::clone(&self.closing)),
-        }
-    }
-}
-
-/// Leaves of an answer to a HEAD its head, with the length that the body would have had.
-fn drop_body(response: &mut Response) {
-    let body = std::mem::take(response.body_mut());
-    if let Some(length @ 1..) = body.size_hint().exact() {
-        let headers = response.headers_mut();
-        headers.entry(CONTENT_LENGTH).or_insert(length.into());
-    }
-}
-
-/// HTTP/2 may send a cookie in crumbs; to everybody else it is one line (RFC 9113, 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    if headers.get_all(COOKIE).iter().nth(1).is_none() {
-        return;
-    }
-    let crumbs: Vec<_> = headers
-        .get_all(COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    let line = Bytes::from(crumbs.join(&b"; "[..]));
-    if let Ok(line) = HeaderValue::from_maybe_shared(line) {
-        headers.insert(COOKIE, line);
-    }
-}
-
-pin_project! {
-    struct ExchangeFuture<S: Service<Request>> {
-        #[pin]
-        inner: Option<Oneshot<S, Request>>,
-        refusal: Option<Box<Response>>,
-        // HTTP/1's encoder knows what a HEAD is, HTTP/2's would send the body.
-        is_bodiless: bool,
-        running: Option<Running>,
-        closing: Option<Arc<AtomicBool>>,
-    }
-}
-
-impl<S> Future for ExchangeFuture<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible>,
-{
-    type Output = Result<http::Response<ResponseBody>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut response = match this.inner.as_pin_mut() {
-            Some(inner) => ready!(inner.poll(cx))?,
-            None => *this.refusal.take().expect("polled after it was ready"),
-        };
-        if *this.is_bodiless {
-            drop_body(&mut response);
-        }
-        let is_closing = this
-            .closing
-            .as_ref()
-            .is_some_and(|closing| closing.load(Ordering::Relaxed));
-        if is_closing {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
-        }
-        let running = this.running.take().expect("polled after it was ready");
-        Poll::Ready(Ok(response.map(|inner| ResponseBody { inner, running })))
-    }
 }

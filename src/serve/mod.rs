@@ -1,8 +1,11 @@
 //! Serving clients: listeners, workers, and the HTTP server on each connection.
 
 mod body;
+mod drive;
+mod exchange;
 mod guard;
 pub mod http_server;
 pub mod listener;
 mod refusal;
+mod walk;
 pub mod worker;

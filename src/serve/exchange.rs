@@ -1,0 +1,150 @@
+//! One request and its response, between the parser and our stacks.
+
+use super::body::{BodyTimeouts, RequestBody, ResponseBody, Running};
+use super::guard::Exchanges;
+use crate::stack::{Request, Response};
+use a3s_layers::hop_by_hop::disarm;
+use a3s_layers::peer::{Client, Peer, remove_forwarded};
+use a3s_layers::reject::{Shape, reject};
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use tower::Service;
+use tower::util::{Oneshot, ServiceExt};
+
+/// The service of one connection: makes of what the parser read a request as our stacks know it.
+pub(super) struct Exchange<S> {
+    pub(super) service: S,
+    pub(super) peer: Arc<Peer>,
+    pub(super) exchanges: Arc<Exchanges>,
+    pub(super) closing: Arc<AtomicBool>,
+    pub(super) timeouts: BodyTimeouts,
+    pub(super) max_headers: usize,
+}
+
+impl<S> hyper::service::Service<http::Request<Incoming>> for Exchange<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone,
+{
+    type Response = http::Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = ExchangeFuture<S>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        let running = Running::begin(&self.exchanges);
+        let version = request.version();
+        let is_bodiless = version == Version::HTTP_2 && request.method() == Method::HEAD;
+        let mut request = request.map(|incoming| {
+            if incoming.is_end_stream() {
+                Body::empty()
+            } else {
+                Body::new(RequestBody::new(incoming, self.timeouts))
+            }
+        });
+        if version == Version::HTTP_2 {
+            join_cookies(request.headers_mut());
+        }
+        // HTTP/1's parser has counted them, HTTP/2's has not.
+        let refusal = (request.headers().len() > self.max_headers).then(|| {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            let shape = Shape::of(request.headers());
+            Box::new(reject(
+                status,
+                "the request has too many header fields",
+                shape,
+            ))
+        });
+        disarm(request.headers_mut());
+        if !self.peer.is_trusted() {
+            remove_forwarded(request.headers_mut());
+        }
+        let client = Client::of(Arc::clone(&self.peer), request.headers());
+        request.extensions_mut().insert(client);
+        ExchangeFuture {
+            inner: match &refusal {
+                None => Some(self.service.clone().oneshot(request)),
+                Some(_) => None,
+            },
+            refusal,
+            is_bodiless,
+            running: Some(running),
+            // HTTP/2 says it with GOAWAY, and has no `Connection`.
+            closing: (version < Version::HTTP_2).then(|| Arc::clone(&self.closing)),
+        }
+    }
+}
+
+/// Leaves of an answer to a HEAD its head, with the length that the body would have had.
+fn drop_body(response: &mut Response) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length @ 1..) = body.size_hint().exact() {
+        let headers = response.headers_mut();
+        headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+}
+
+/// HTTP/2 may send a cookie in crumbs; to everybody else it is one line (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<_> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let line = Bytes::from(crumbs.join(&b"; "[..]));
+    if let Ok(line) = HeaderValue::from_maybe_shared(line) {
+        headers.insert(COOKIE, line);
+    }
+}
+
+pin_project! {
+    pub(super) struct ExchangeFuture<S: Service<Request>> {
+        #[pin]
+        inner: Option<Oneshot<S, Request>>,
+        refusal: Option<Box<Response>>,
+        // HTTP/1's encoder knows what a HEAD is, HTTP/2's would send the body.
+        is_bodiless: bool,
+        running: Option<Running>,
+        closing: Option<Arc<AtomicBool>>,
+    }
+}
+
+impl<S> Future for ExchangeFuture<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Output = Result<http::Response<ResponseBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = match this.inner.as_pin_mut() {
+            Some(inner) => ready!(inner.poll(cx))?,
+            None => *this.refusal.take().expect("polled after it was ready"),
+        };
+        if *this.is_bodiless {
+            drop_body(&mut response);
+        }
+        let is_closing = this
+            .closing
+            .as_ref()
+            .is_some_and(|closing| closing.load(Ordering::Relaxed));
+        if is_closing {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        let running = this.running.take().expect("polled after it was ready");
+        Poll::Ready(Ok(response.map(|inner| ResponseBody { inner, running })))
+    }
+}
