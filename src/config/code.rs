@@ -73,6 +73,7 @@ codes! {
     OpenKey = "W005", "Everybody can read a private key.";
     NoDirectory = "W006", "The directory of the file provider does not exist.";
     NoTraffic = "W007", "No server of the service takes new requests.";
+    OpenAdmin = "W008", "Everybody who reaches the admin API may ask.";
 }
 
 impl Code {

@@ -31,6 +31,7 @@ impl GatewayConfig {
             problems: Vec::new(),
         };
         check.entrypoints();
+        check.admin();
         check.ranges();
         check.routers();
         check.services();
@@ -88,6 +89,25 @@ impl Check<'_> {
         }
     }
 
+    fn admin(&mut self) {
+        let Some(admin) = &self.config.admin else {
+            return;
+        };
+        match &admin.token {
+            Some(token) if token.matches(b"") => {
+                let problem = Problem::new(Code::InvalidValue, "the token is empty");
+                self.report(&keys!["admin", "token"], problem);
+            }
+            None if admin.allowed_ips.is_empty() && !is_local(&admin.address) => {
+                let message = "the admin API listens beyond this machine and asks for no token";
+                let help = "add `token` or `allowed_ips`, or listen on 127.0.0.1".to_owned();
+                let problem = Problem::new(Code::OpenAdmin, message).help(help);
+                self.report(&keys!["admin", "address"], problem);
+            }
+            _ => {}
+        }
+    }
+
     /// Two listeners of one address; the admin API's has no name.
     fn listener<'c>(
         &mut self,
@@ -138,6 +158,15 @@ impl Check<'_> {
             &[Key::Name(section), Key::Entry(name)],
             Problem::new(Code::InvalidValue, message),
         );
+    }
+}
+
+/// Whether only this machine reaches an address.
+fn is_local(address: &Address) -> bool {
+    match address {
+        Address::Socket(socket) => socket.ip().to_canonical().is_loopback(),
+        Address::Host { host, .. } => host.eq_ignore_ascii_case("localhost"),
+        Address::Unix(_) => true,
     }
 }
 
