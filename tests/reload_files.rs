@@ -1,5 +1,7 @@
 //! A gateway that was started from files, and what becomes of changes in them.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod support;
 
 use a3s_gateway::config::GatewayConfig;

@@ -8,6 +8,8 @@
 //!     A3S_BESIDE='wrk -t1 -c16 -d60s URL/one' cargo test --test reload_load -- --nocapture
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod support;
 
 use axum::body::Body;

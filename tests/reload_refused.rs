@@ -1,5 +1,7 @@
 //! A reload that is refused: nothing has happened, and everybody can see why.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod support;
 
 use a3s_gateway::Gateway;
