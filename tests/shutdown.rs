@@ -388,7 +388,8 @@ async fn shutdown_may_be_called_at_any_time_and_more_than_once() {
     assert_eq!(json!(gateway.state()), "created");
     gateway.start().await.expect("it can still be started");
     assert_eq!(json!(gateway.state()), "running");
-    assert!(workers() > 0);
+    // A thread gives itself its name.
+    eventually("workers", || workers() > 0).await;
 
     let waiting = {
         let gateway = Arc::clone(&gateway);
@@ -469,7 +470,8 @@ async fn a_gateway_that_is_dropped_takes_its_threads_and_sockets_along() {
             false => setup.config(),
         };
         let gateway = support::TestGateway::start(config, false).await;
-        assert!(workers() > 0);
+        // A thread gives itself its name.
+        eventually("workers", || workers() > 0).await;
         let address = gateway.address();
         // An idle client, one in the middle of an answer, and entrypoints that a reload has left behind.
         let idle = gateway.wire().await;

@@ -20,12 +20,20 @@ impl Gateway {
 }
 
 async fn follow(shared: Arc<Shared>, mut fragments: mpsc::Receiver<Fragment>) {
+    let mut is_first = true;
     while let Some(Fragment { loaded, .. }) = fragments.recv().await {
-        for warning in loaded.diagnostics.warnings() {
+        let running = Arc::clone(&shared.live.snapshot().config);
+        // The files as they were at the start, or a moment later: nobody asked for what changed in that moment.
+        if std::mem::take(&mut is_first) && !running.providers.file.watch {
+            continue;
+        }
+        let is_running = loaded.config.as_ref() == Some(&*running);
+        // Those of the configuration that runs have been told.
+        for warning in loaded.diagnostics.warnings().filter(|_| !is_running) {
             tracing::warn!("{warning}");
         }
         match loaded.config {
-            Some(config) if config == *shared.live.snapshot().config => {
+            Some(_) if is_running => {
                 // It may be the way back from one that was refused.
                 if shared.live.last_reload().is_some_and(|last| !last.success) {
                     tracing::info!("the configuration is again the one that runs");
