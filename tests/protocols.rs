@@ -4,6 +4,7 @@
 
 mod support;
 
+use a3s_gateway::Gateway;
 use axum::body::Body;
 use http::{Request, Response, Version};
 use http_body_util::BodyExt;
@@ -403,6 +404,23 @@ async fn a_unix_socket_is_listened_on() {
         gateway.shutdown().await;
         eventually("the path is free", || !path.exists()).await;
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_socket_is_not_replaced_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "precious").unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for path in [&file, &link] {
+        let address = format!("unix:{}", path.display());
+        let setup = Setup::to("http://127.0.0.1:1").set("entrypoints/web/address", address);
+        let gateway = Gateway::new(setup.config()).unwrap();
+        let error = gateway.start().await.unwrap_err().to_string();
+        assert!(error.contains("in use"), "{error}");
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "precious");
     }
 }
 
