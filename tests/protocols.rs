@@ -590,10 +590,23 @@ async fn a_client_that_does_not_read_is_left() {
         std::future::ready(Response::new(support::body::long(1 << 30)))
     })
     .await;
-    let gateway = Setup::to(&server).http("idle_timeout", "1s").start().await;
-    let mut wire = Wire::new(gateway.connect().await);
-    wire.send(GET).await;
-    server.has_seen(1).await;
-    eventually("the server's connection is closed", || server.open() == 0).await;
-    drop(wire);
+    let setup = Setup::to(&server).http("idle_timeout", "1s");
+    let gateway = setup.http("header_timeout", "300ms").start().await;
+    // What it has sent already keeps the parser from reading on.
+    for (seen, more) in [
+        "",
+        GET,
+        "GET / HT",
+        "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut wire = Wire::new(gateway.connect().await);
+        wire.send([GET, more].concat()).await;
+        server.has_seen(seen + 1).await;
+        let what = format!("the server's connection is closed, behind {more:?}");
+        eventually(&what, || server.open() == 0).await;
+        drop(wire);
+    }
 }
