@@ -233,6 +233,31 @@ async fn a_server_that_never_answers_gives_504_and_is_left() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_read_gives_504_and_is_left() {
+    let server = Server::raw(|wire, _| wire.hang()).await;
+    let h2 = Server::http(|request: Request<Recorded>| async move {
+        let _body = request;
+        std::future::pending::<Response<Body>>().await
+    })
+    .await;
+    for (url, server) in [(server.to_string(), &server), (h2.url("h2c"), &h2)] {
+        let good = Server::start().await;
+        let gateway = setup(&url, &good)
+            .balancer("timeouts", serde_json::json!({ "response": "300ms" }))
+            .start()
+            .await;
+        let mut client = gateway.h2().await;
+        let mut upload = request("POST", "/");
+        *upload.body_mut() = support::body::long(1 << 30);
+        assert_eq!(client.ask(upload).await.status, 504, "{url}");
+        if !url.starts_with("h2c") {
+            eventually("its connection is closed", || server.open() == 0).await;
+        }
+        goes_on(&gateway).await;
+    }
+}
+
+#[tokio::test]
 async fn the_time_to_answer_begins_when_the_request_has_been_sent() {
     let server = Server::start().await;
     let gateway = Setup::to(&server)

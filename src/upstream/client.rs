@@ -97,7 +97,7 @@ fn is_unasked<B>(response: &Response<B>) -> bool {
     is_coded || response.status() == StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// Waits for `send` as long as the request's body moves, and then for `timeout`.
+/// Waits for `send` as long as the server takes the request's body, and then for `timeout`.
 async fn within<T>(
     timeout: Duration,
     mut upload: Option<&Upload>,
@@ -108,9 +108,9 @@ async fn within<T>(
             Ok(result) => return result,
             // Whoever sends a body is watched by its own timeout, and the server's begins at its end.
             Err(_) => match upload {
-                Some(running) if !running.is_over() => {}
-                Some(_) => upload = None,
-                None => return Err(Failure::ResponseTimeout.into()),
+                Some(running) if running.is_over() => upload = None,
+                Some(running) if running.is_moving() => {}
+                _ => return Err(Failure::ResponseTimeout.into()),
             },
         }
     }
