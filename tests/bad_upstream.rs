@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::server::Recorded;
 use support::{End, Server, Setup, TestGateway, Wire, eventually, frames, request, within};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: test.example\r\n\r\n";
 
@@ -531,6 +531,45 @@ async fn a_request_that_meets_a_closed_connection_is_sent_on_a_fresh_one_if_it_m
             assert_eq!(client.get("/").await.status, 200, "{what}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_request_that_a_server_dies_of_is_sent_twice_at_most() {
+    let killers = Arc::new(AtomicUsize::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let (count, opens) = (Arc::clone(&killers), Arc::clone(&gate));
+    let server = Server::raw(move |mut wire: Wire, _| {
+        let (count, opens) = (Arc::clone(&count), Arc::clone(&opens));
+        async move {
+            while let Some(request) = wire.request().await {
+                if request.line.contains("/die") {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    return;
+                }
+                opens.acquire().await.unwrap().forget();
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    .await;
+            }
+        }
+    })
+    .await;
+    let gateway = Setup::to(&server).start().await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut wire = gateway.wire().await;
+        wire.send(GET).await;
+        clients.push(wire);
+    }
+    eventually("each has its connection", || server.open() == 5).await;
+    gate.add_permits(clients.len());
+    for wire in &mut clients {
+        assert_eq!(wire.answer().await.status(), 200);
+    }
+    let answer = gateway
+        .ask("GET /die HTTP/1.1\r\nHost: test.example\r\n\r\n")
+        .await;
+    assert_eq!(answer.status(), 502);
+    assert_eq!(killers.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
