@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::server::Recorded;
 use support::{End, Server, Setup, TestGateway, Wire, eventually, frames, request, within};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: test.example\r\n\r\n";
 
@@ -225,6 +225,31 @@ async fn a_server_that_never_answers_gives_504_and_is_left() {
         let answer = gateway.ask(GET).await;
         assert_eq!(answer.status(), 504, "{url}");
         assert!(began.elapsed() >= Duration::from_millis(300));
+        if !url.starts_with("h2c") {
+            eventually("its connection is closed", || server.open() == 0).await;
+        }
+        goes_on(&gateway).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_read_gives_504_and_is_left() {
+    let server = Server::raw(|wire, _| wire.hang()).await;
+    let h2 = Server::http(|request: Request<Recorded>| async move {
+        let _body = request;
+        std::future::pending::<Response<Body>>().await
+    })
+    .await;
+    for (url, server) in [(server.to_string(), &server), (h2.url("h2c"), &h2)] {
+        let good = Server::start().await;
+        let gateway = setup(&url, &good)
+            .balancer("timeouts", serde_json::json!({ "response": "300ms" }))
+            .start()
+            .await;
+        let mut client = gateway.h2().await;
+        let mut upload = request("POST", "/");
+        *upload.body_mut() = support::body::long(1 << 30);
+        assert_eq!(client.ask(upload).await.status, 504, "{url}");
         if !url.starts_with("h2c") {
             eventually("its connection is closed", || server.open() == 0).await;
         }
@@ -506,6 +531,45 @@ async fn a_request_that_meets_a_closed_connection_is_sent_on_a_fresh_one_if_it_m
             assert_eq!(client.get("/").await.status, 200, "{what}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_request_that_a_server_dies_of_is_sent_twice_at_most() {
+    let killers = Arc::new(AtomicUsize::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let (count, opens) = (Arc::clone(&killers), Arc::clone(&gate));
+    let server = Server::raw(move |mut wire: Wire, _| {
+        let (count, opens) = (Arc::clone(&count), Arc::clone(&opens));
+        async move {
+            while let Some(request) = wire.request().await {
+                if request.line.contains("/die") {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    return;
+                }
+                opens.acquire().await.unwrap().forget();
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    .await;
+            }
+        }
+    })
+    .await;
+    let gateway = Setup::to(&server).start().await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut wire = gateway.wire().await;
+        wire.send(GET).await;
+        clients.push(wire);
+    }
+    eventually("each has its connection", || server.open() == 5).await;
+    gate.add_permits(clients.len());
+    for wire in &mut clients {
+        assert_eq!(wire.answer().await.status(), 200);
+    }
+    let answer = gateway
+        .ask("GET /die HTTP/1.1\r\nHost: test.example\r\n\r\n")
+        .await;
+    assert_eq!(answer.status(), 502);
+    assert_eq!(killers.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

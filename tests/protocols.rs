@@ -4,6 +4,7 @@
 
 mod support;
 
+use a3s_gateway::Gateway;
 use axum::body::Body;
 use http::{Request, Response, Version};
 use http_body_util::BodyExt;
@@ -406,6 +407,23 @@ async fn a_unix_socket_is_listened_on() {
     }
 }
 
+#[tokio::test]
+async fn a_file_that_is_no_socket_is_not_replaced_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "precious").unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for path in [&file, &link] {
+        let address = format!("unix:{}", path.display());
+        let setup = Setup::to("http://127.0.0.1:1").set("entrypoints/web/address", address);
+        let gateway = Gateway::new(setup.config()).unwrap();
+        let error = gateway.start().await.unwrap_err().to_string();
+        assert!(error.contains("in use"), "{error}");
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "precious");
+    }
+}
+
 async fn ask_at(address: SocketAddr, server: &Server) -> String {
     let stream = within("connecting", TcpStream::connect(address))
         .await
@@ -572,10 +590,23 @@ async fn a_client_that_does_not_read_is_left() {
         std::future::ready(Response::new(support::body::long(1 << 30)))
     })
     .await;
-    let gateway = Setup::to(&server).http("idle_timeout", "1s").start().await;
-    let mut wire = Wire::new(gateway.connect().await);
-    wire.send(GET).await;
-    server.has_seen(1).await;
-    eventually("the server's connection is closed", || server.open() == 0).await;
-    drop(wire);
+    let setup = Setup::to(&server).http("idle_timeout", "1s");
+    let gateway = setup.http("header_timeout", "300ms").start().await;
+    // What it has sent already keeps the parser from reading on.
+    for (seen, more) in [
+        "",
+        GET,
+        "GET / HT",
+        "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut wire = Wire::new(gateway.connect().await);
+        wire.send([GET, more].concat()).await;
+        server.has_seen(seen + 1).await;
+        let what = format!("the server's connection is closed, behind {more:?}");
+        eventually(&what, || server.open() == 0).await;
+        drop(wire);
+    }
 }

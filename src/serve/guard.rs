@@ -195,7 +195,7 @@ impl<I> Guard<I> {
         }
         while let Some(timer) = &mut self.timer {
             ready!(timer.as_mut().poll(cx));
-            if self.times_head {
+            if self.times_head && !self.write_waits {
                 return Poll::Ready(Silence::InHead);
             }
             let now = Instant::now();
@@ -284,10 +284,20 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guard<I> {
 }
 
 impl<I: AsyncWrite + Unpin> Guard<I> {
-    fn wrote<T>(&mut self, result: Poll<T>) -> Poll<T> {
+    /// Watches a client that does not read, from here too: the parser does not read on while it has another
+    /// request in hand, and nothing at all behind a refusal.
+    fn wrote(
+        &mut self,
+        result: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         self.write_waits = result.is_pending();
-        self.moved |= result.is_ready();
-        result
+        if result.is_ready() {
+            self.moved = true;
+            return result;
+        }
+        self.poll_silence(cx)
+            .map(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -298,7 +308,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guard<I> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.wrote(result)
+        self.wrote(result, cx)
     }
 
     fn poll_write_vectored(
@@ -307,7 +317,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guard<I> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.wrote(result)
+        self.wrote(result, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -12,7 +12,8 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
@@ -72,9 +73,7 @@ impl Listener {
         match bind {
             Bind::Tcp(address) => Self::bind_tcp(*address),
             Bind::Unix(path) => {
-                if std::os::unix::net::UnixStream::connect(path)
-                    .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-                {
+                if is_left_over(path) {
                     std::fs::remove_file(path)?;
                 }
                 let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -201,6 +200,14 @@ pub async fn accept(
     while let Ok((fd, peer)) = accept_one(fd.get_ref()) {
         start(fd, peer, &local, &handling, &workers, drain.enter());
     }
+}
+
+/// Whether a path is a socket that nobody listens on. A file of another kind refuses connections as well.
+fn is_left_over(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    is_socket
+        && std::os::unix::net::UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn accept_one(fd: &OwnedFd) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {

@@ -27,6 +27,10 @@ pub(super) struct Upload(Arc<Course>);
 #[derive(Default)]
 struct Course {
     is_over: AtomicBool,
+    /// The server has taken all that came.
+    waits_for_client: AtomicBool,
+    /// The server has taken something since this was last looked at.
+    moved: AtomicBool,
     failure: OnceLock<Failure>,
 }
 
@@ -44,6 +48,12 @@ impl Upload {
 
     pub(super) fn is_over(&self) -> bool {
         self.0.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server has taken more of it since the last time, or all that there is.
+    pub(super) fn is_moving(&self) -> bool {
+        let moved = self.0.moved.swap(false, Ordering::Relaxed);
+        moved || self.0.waits_for_client.load(Ordering::Relaxed)
     }
 
     /// Why the body ended before its end, if it did: an HTTP/2 connection tells of a reset only.
@@ -65,7 +75,13 @@ impl http_body::Body for UploadBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        let course = &self.course;
+        course
+            .waits_for_client
+            .store(polled.is_pending(), Ordering::Relaxed);
+        let frame = ready!(polled);
+        course.moved.store(true, Ordering::Relaxed);
         if let Some(Err(error)) = &frame {
             let failure = match Failure::of(error) {
                 Failure::RequestTimeout => Failure::RequestTimeout,

@@ -97,7 +97,7 @@ fn is_unasked<B>(response: &Response<B>) -> bool {
     is_coded || response.status() == StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// Waits for `send` as long as the request's body moves, and then for `timeout`.
+/// Waits for `send` as long as the server takes the request's body, and then for `timeout`.
 async fn within<T>(
     timeout: Duration,
     mut upload: Option<&Upload>,
@@ -108,9 +108,9 @@ async fn within<T>(
             Ok(result) => return result,
             // Whoever sends a body is watched by its own timeout, and the server's begins at its end.
             Err(_) => match upload {
-                Some(running) if !running.is_over() => {}
-                Some(_) => upload = None,
-                None => return Err(Failure::ResponseTimeout.into()),
+                Some(running) if running.is_over() => upload = None,
+                Some(running) if running.is_moving() => {}
+                _ => return Err(Failure::ResponseTimeout.into()),
             },
         }
     }
@@ -119,10 +119,16 @@ async fn within<T>(
 type Answer = (Response<Incoming>, Lease);
 
 /// Sends on a pooled connection, or on a new one. A pooled connection may turn out to have been closed by
-/// the server: then the next is tried, if the request was not sent or may be sent again.
+/// the server: then the next is tried, if the request was not sent. One that was sent and may be sent again
+/// goes on a new connection, so that a request that a server dies of is not shown to every connection there is.
 async fn send(origin: &Arc<Origin>, request: &mut Request) -> Result<Answer, UpstreamError> {
+    let mut was_sent = false;
     loop {
-        let (sender, is_used) = match pool::check_out(origin) {
+        let pooled = match was_sent {
+            true => None,
+            false => pool::check_out(origin),
+        };
+        let (sender, is_used) = match pooled {
             Some(sender) => (sender, true),
             // Boxed, and HTTP/2 too: the common way must not carry the room that they take.
             None => (Box::pin(open(origin)).await?, false),
@@ -147,7 +153,10 @@ async fn send(origin: &Arc<Origin>, request: &mut Request) -> Result<Answer, Ups
         };
         *request = match (failed.take_message(), copy) {
             (Some(unsent), _) if is_used => unsent,
-            (None, Some(copy)) if was_closed(failed.error()) => *copy,
+            (None, Some(copy)) if was_closed(failed.error()) => {
+                was_sent = true;
+                *copy
+            }
             _ => return Err(UpstreamError::new(Failure::Reset, failed.into_error())),
         };
     }
