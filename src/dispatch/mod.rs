@@ -1,6 +1,6 @@
 //! Finds the stack that serves a request.
 //!
-//! An entrypoint holds one [`RequestDispatcher`]. A reload stores a new [`Table`](table::Table) in it; a
+//! An entrypoint holds one [`RequestDispatcher`]. A reload stores a new [`Table`] in it; a
 //! request under way keeps the stack that it was given.
 
 pub mod path;
