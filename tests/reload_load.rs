@@ -24,7 +24,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::server::Recorded;
-use support::{Client, Load, Process, Question, Server, Setup, Told, connect, request, within};
+use support::{
+    Client, Load, Process, Question, Server, Setup, Told, connect, eventually, request, within,
+};
 
 fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
@@ -248,14 +250,14 @@ async fn reloads_under_load_lose_no_request_and_give_no_wrong_answer() {
 }
 
 /// `Host` and `PathPrefix` each.
-fn ten_thousand(server: &Server, generation: u64) -> String {
+fn many_routers(server: &Server, generation: u64) -> String {
     let mut text = format!(
         "entrypoints \"web\" {{ address = \"127.0.0.1:0\" }}\n\
          services \"generation\" {{\n respond {{ body = \"{generation}\" }}\n}}\n\
          routers \"generation\" {{\n rule = \"Path(`/generation`)\"\n service = \"generation\"\n}}\n\
          services \"one\" {{\n load_balancer {{ servers = [{{ url = \"{server}\" }}] }}\n}}\n"
     );
-    for number in 0..10_000 {
+    for number in 0..ROUTERS {
         text += &format!(
             "routers \"r{number}\" {{\n rule = \"Host(`h{number}.example`) && PathPrefix(`/p{}`)\"\n service = \"one\"\n}}\n",
             // A tenth of them differ from one generation to the next.
@@ -265,76 +267,36 @@ fn ten_thousand(server: &Server, generation: u64) -> String {
     text
 }
 
+/// As many as an optimised build reads in no time.
+const ROUTERS: u64 = if cfg!(debug_assertions) {
+    1_000
+} else {
+    10_000
+};
+
 /// Not more than this may be resident after many reloads than after the first few.
 const GROWTH: u64 = 16 << 20;
 
 #[tokio::test]
-#[ignore = "it measures a release build: name it in A3S_GATEWAY_PROGRAM"]
-async fn ten_thousand_routers_reload_within_a_second_of_cpu_and_free_the_old_ones() {
-    const RELOADS: u64 = 50;
+async fn what_a_reload_replaces_is_freed() {
+    const RELOADS: u64 = 30;
     let server = Server::start().await;
-    let process = Process::start(&ten_thousand(&server, 0), &["web"]).await;
-    let address = process.address("web");
-    let mut probe = Client::h1(connect(address).await).await;
-
-    struct Last;
-    impl Question for Last {
-        type Asked = ();
-        fn ask(&self, _: u64) -> (String, ()) {
-            ("/generation".to_owned(), ())
-        }
-        fn check(&self, _: &str, (): (), body: &str) -> Result<(), String> {
-            let number = body.parse::<u64>();
-            number.map(|_| ()).map_err(|error| error.to_string())
-        }
-    }
-    let mut seconds = Vec::new();
-    let mut resident = Vec::new();
+    let process = Process::start(&many_routers(&server, 0), &["web"]).await;
+    let mut probe = Client::h1(connect(process.address("web")).await).await;
+    let mut early = 0;
     for generation in 1..=RELOADS {
-        let before = process.cpu_seconds();
-        write(&process.file(), &ten_thousand(&server, generation), 2);
+        write(&process.file(), &many_routers(&server, generation), 2);
         within("it runs", async {
-            while probe.get("/generation").await.text() != generation.to_string() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            while probe.get("/generation").await.text() != generation.to_string() {}
         })
         .await;
-        // What was freed is freed a little later, and counts too.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        seconds.push(process.cpu_seconds() - before);
-        resident.push(process.resident_bytes());
+        if generation == 5 {
+            early = process.resident_bytes();
+        }
     }
-    // And with clients who wait for their answers.
-    let load = Load::start(address, (4, 2), Told::Reconnects, Last).await;
-    let since = Instant::now();
-    for generation in RELOADS + 1..=RELOADS + 10 {
-        write(&process.file(), &ten_thousand(&server, generation), 2);
-        within("it runs", async {
-            while probe.get("/generation").await.text() != generation.to_string() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await;
-    }
-    let elapsed = since.elapsed();
-    let tally = load.stop().await;
-    seconds.sort_by(f64::total_cmp);
-    let (median, most) = (seconds[seconds.len() / 2], seconds[seconds.len() - 1]);
-    println!("10,000 routers: {median:.2} s of CPU for a reload, at most {most:.2} s");
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let (early, late) = (resident[4], resident[resident.len() - 1]);
-    println!(
-        "resident after 1, 5, 25 and {RELOADS} reloads: {:.1}, {:.1}, {:.1}, {:.1} MiB",
-        mib(resident[0]),
-        mib(early),
-        mib(resident[24]),
-        mib(late)
-    );
-    println!(
-        "10 reloads in {elapsed:.1?} under load: {}",
-        tally.numbers()
-    );
-    tally.is_clean();
-    assert!(most < 1.0, "{most} s of CPU");
-    assert!(late <= early + GROWTH, "from {early} to {late} bytes");
+    // What was freed is freed a little later.
+    eventually("the old routers are freed", || {
+        process.resident_bytes() <= early + GROWTH
+    })
+    .await;
 }
