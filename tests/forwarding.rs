@@ -330,6 +330,19 @@ async fn host_is_kept_or_replaced_as_told() {
 }
 
 #[tokio::test]
+async fn a_request_without_a_host_has_the_server_s() {
+    let server = Server::start().await;
+    for scheme in ["http", "h2c"] {
+        let gateway = Setup::to(server.url(scheme)).start().await;
+        let (answer, _, _) = gateway.ask_to_end("GET / HTTP/1.0\r\n\r\n").await;
+        assert_eq!(answer.status(), 200);
+        let seen = server.last();
+        assert_eq!(seen.host, server.address().to_string(), "{scheme}");
+        assert_eq!(seen.header("x-forwarded-host"), None, "{scheme}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_is_passed_on() {
     for status in [
         "301 Moved",
