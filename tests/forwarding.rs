@@ -660,6 +660,37 @@ async fn trailers_pass_both_ways() {
 }
 
 #[tokio::test]
+async fn trailers_say_nothing_that_a_head_would_not_let_them() {
+    let server = Server::start().await;
+    for scheme in ["http", "h2c"] {
+        let gateway = Setup::to(server.url(scheme)).start().await;
+        let mut client = gateway.h2().await;
+        let (feed, body) = feed();
+        let mut up = request("POST", "/");
+        *up.body_mut() = body;
+        let mut trailers = trailer("1");
+        for name in [
+            "x-forwarded-for",
+            "x-real-ip",
+            "forwarded",
+            "host",
+            "content-length",
+        ] {
+            trailers.insert(name, HeaderValue::from_static("6"));
+        }
+        let names: Vec<_> = trailers.keys().map(|name| name.as_str()).collect();
+        let names = HeaderValue::from_str(&names.join(", ")).unwrap();
+        up.headers_mut().insert("trailer", names);
+        tokio::spawn(async move {
+            feed.data("up").await;
+            feed.trailers(trailers).await;
+        });
+        assert_eq!(client.ask(up).await.status, 200, "{scheme}");
+        assert_eq!(server.last().trailers, Some(trailer("1")), "{scheme}");
+    }
+}
+
+#[tokio::test]
 async fn trailers_are_not_for_a_client_that_does_not_take_them() {
     let server = trailing().await;
     let gateway = Setup::to(&server).start().await;
