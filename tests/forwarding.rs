@@ -330,6 +330,19 @@ async fn host_is_kept_or_replaced_as_told() {
 }
 
 #[tokio::test]
+async fn a_request_without_a_host_has_the_server_s() {
+    let server = Server::start().await;
+    for scheme in ["http", "h2c"] {
+        let gateway = Setup::to(server.url(scheme)).start().await;
+        let (answer, _, _) = gateway.ask_to_end("GET / HTTP/1.0\r\n\r\n").await;
+        assert_eq!(answer.status(), 200);
+        let seen = server.last();
+        assert_eq!(seen.host, server.address().to_string(), "{scheme}");
+        assert_eq!(seen.header("x-forwarded-host"), None, "{scheme}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_is_passed_on() {
     for status in [
         "301 Moved",
@@ -643,6 +656,37 @@ async fn trailers_pass_both_ways() {
             assert_eq!(seen.header("te").as_deref(), Some("trailers"), "{what}");
             assert_eq!(seen.header("trailer").as_deref(), Some("x-sum"), "{what}");
         }
+    }
+}
+
+#[tokio::test]
+async fn trailers_say_nothing_that_a_head_would_not_let_them() {
+    let server = Server::start().await;
+    for scheme in ["http", "h2c"] {
+        let gateway = Setup::to(server.url(scheme)).start().await;
+        let mut client = gateway.h2().await;
+        let (feed, body) = feed();
+        let mut up = request("POST", "/");
+        *up.body_mut() = body;
+        let mut trailers = trailer("1");
+        for name in [
+            "x-forwarded-for",
+            "x-real-ip",
+            "forwarded",
+            "host",
+            "content-length",
+        ] {
+            trailers.insert(name, HeaderValue::from_static("6"));
+        }
+        let names: Vec<_> = trailers.keys().map(|name| name.as_str()).collect();
+        let names = HeaderValue::from_str(&names.join(", ")).unwrap();
+        up.headers_mut().insert("trailer", names);
+        tokio::spawn(async move {
+            feed.data("up").await;
+            feed.trailers(trailers).await;
+        });
+        assert_eq!(client.ask(up).await.status, 200, "{scheme}");
+        assert_eq!(server.last().trailers, Some(trailer("1")), "{scheme}");
     }
 }
 

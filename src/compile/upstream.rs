@@ -127,10 +127,10 @@ fn load_balancer(
             response: config.timeouts.response,
             idle: config.timeouts.idle,
         };
-        let host = (!config.pass_host).then(|| host_header(&origin));
+        let host = host_header(&origin);
         let service = ServiceBuilder::new()
             .layer(ObserveLayer::new(EndpointCounts(Arc::clone(&endpoint))))
-            .layer(ForwardLayer::new(host))
+            .layer(ForwardLayer::new(host, config.pass_host))
             .service(Client::new(Arc::clone(&origin), timeouts));
         members.push(Member {
             endpoint: Arc::clone(&endpoint),

@@ -62,7 +62,11 @@ pub fn normalize(request: &mut Request) -> Result<(), Malformed> {
     let target = match normal_target(target.as_str(), request.method())? {
         Some(changed) => Some(changed),
         // The path is fine, but an absolute form has more than a path.
-        None => request.uri().authority().map(|_| target.clone()),
+        None => request.uri().authority().map(|_| match target.as_str() {
+            // It reads so where it is empty, too: before a fragment.
+            "/" => PathAndQuery::from_static("/"),
+            _ => target.clone(),
+        }),
     };
     if let Some(target) = target {
         let mut parts = Parts::default();
@@ -294,6 +298,7 @@ mod tests {
                 "/?y&z",
             ),
             (h11, "http://b.org", &[""], "b.org", Some("b.org"), "/"),
+            (h11, "http://b.org#x", &[""], "b.org", Some("b.org"), "/"),
             (h10, "/", &[], "", None, "/"),
             (h10, "/", &["a.com"], "a.com", Some("a.com"), "/"),
             (h10, "http://b.org/", &[], "b.org", Some("b.org"), "/"),

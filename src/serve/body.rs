@@ -2,8 +2,11 @@
 
 use super::guard::Exchanges;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
+use a3s_layers::hop_by_hop::strip_request;
+use a3s_layers::peer::remove_forwarded;
 use axum::body::Body;
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST, TE};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -65,7 +68,9 @@ impl http_body::Body for RequestBody {
             Poll::Ready(frame) => {
                 self.timer = None;
                 Poll::Ready(frame.map(|frame| {
-                    frame.map_err(|error| UpstreamError::new(Failure::RequestBody, error).into())
+                    frame
+                        .map(settle_trailers)
+                        .map_err(|error| UpstreamError::new(Failure::RequestBody, error).into())
                 }))
             }
             Poll::Pending => self
@@ -80,6 +85,22 @@ impl http_body::Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+/// Takes from trailers what belongs in a head, or not even there (RFC 9110, 6.5.1). Servers may merge the two, and
+/// nobody speaks for a proxy that late, trusted or not.
+fn settle_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            strip_request(&mut trailers);
+            remove_forwarded(&mut trailers);
+            for name in [TE, HOST, CONTENT_LENGTH] {
+                trailers.remove(name);
+            }
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }
 

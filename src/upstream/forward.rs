@@ -20,13 +20,15 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// Makes of a client's request what its server may see, and of the response what the client may.
 #[derive(Debug, Clone)]
 pub struct ForwardLayer {
-    host: Option<HeaderValue>,
+    host: HeaderValue,
+    pass_host: bool,
 }
 
 impl ForwardLayer {
-    /// Sets `Host` to `host`; without it the client's is kept.
-    pub fn new(host: Option<HeaderValue>) -> Self {
-        Self { host }
+    /// Sets `Host` to `host`, the server's own, unless the client's is passed on and it has one: HTTP/1.0 knows
+    /// none, and the HTTP/1.1 that is spoken to servers must have one (RFC 9112, 3.2).
+    pub fn new(host: HeaderValue, pass_host: bool) -> Self {
+        Self { host, pass_host }
     }
 }
 
@@ -37,6 +39,7 @@ impl<S> Layer<S> for ForwardLayer {
         Forward {
             inner,
             host: self.host.clone(),
+            pass_host: self.pass_host,
         }
     }
 }
@@ -45,7 +48,8 @@ impl<S> Layer<S> for ForwardLayer {
 #[derive(Debug, Clone)]
 pub struct Forward<S> {
     inner: S,
-    host: Option<HeaderValue>,
+    host: HeaderValue,
+    pass_host: bool,
 }
 
 impl<S: Service<Request, Response = Response<B>>, B> Service<Request> for Forward<S> {
@@ -64,8 +68,8 @@ impl<S: Service<Request, Response = Response<B>>, B> Service<Request> for Forwar
         if let Some(client) = client {
             set_forwarded(headers, &client);
         }
-        if let Some(host) = &self.host {
-            headers.insert(HOST, host.clone());
+        if !self.pass_host || !headers.contains_key(HOST) {
+            headers.insert(HOST, self.host.clone());
         }
         ForwardFuture {
             inner: self.inner.call(request),
