@@ -23,11 +23,7 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Removes the fields that `Connection` names, but for those of the protocol itself, and the names with them.
 pub fn disarm(headers: &mut HeaderMap) {
-    let Some(value) = headers.get(CONNECTION) else {
-        return;
-    };
-    let single = value.as_bytes();
-    if single.eq_ignore_ascii_case(b"keep-alive") || single.eq_ignore_ascii_case(b"close") {
+    if headers.get_all(CONNECTION).iter().all(is_harmless) {
         return;
     }
     let mut kept = Vec::new();
@@ -45,6 +41,12 @@ pub fn disarm(headers: &mut HeaderMap) {
         Ok(value) if !value.is_empty() => headers.insert(CONNECTION, value),
         _ => headers.remove(CONNECTION),
     };
+}
+
+/// What most clients send: an option that names no field of others.
+fn is_harmless(value: &HeaderValue) -> bool {
+    let value = value.as_bytes();
+    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
 }
 
 /// Leaves of a request's fields those that are for its server.
