@@ -42,7 +42,7 @@ impl Endpoint {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Exchanges that ended without the head of a response.
+    /// Exchanges that failed before the head of a response; one that its client gave up is none.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 
 /// Any error that a service below the rescue may fail with.
 pub type BoxError = tower::BoxError;
@@ -72,7 +73,11 @@ impl Failure {
             if let Some(error) = error.downcast_ref::<UpstreamError>() {
                 return error.failure;
             }
-            next = error.source();
+            next = match error.downcast_ref::<io::Error>() {
+                // The source of an `io::Error` is the source of what it holds, not what it holds.
+                Some(io) => io.get_ref().map(|error| error as _),
+                None => error.source(),
+            };
         }
         Self::Reset
     }
