@@ -71,12 +71,25 @@ async fn a_server_that_does_not_accept_in_time_gives_504() {
         waiting.push(tokio::time::timeout(Duration::from_millis(50), connect).await);
     }
     let good = Server::start().await;
-    let gateway = setup(&format!("http://{address}"), &good)
-        .balancer("timeouts", serde_json::json!({ "connect": "300ms" }))
-        .start()
-        .await;
-    assert_eq!(gateway.ask(GET).await.status(), 504);
-    goes_on(&gateway).await;
+    for scheme in ["http", "h2c"] {
+        let gateway = setup(&format!("{scheme}://{address}"), &good)
+            .balancer("timeouts", serde_json::json!({ "connect": "300ms" }))
+            .start()
+            .await;
+        let began = Instant::now();
+        let mut wires = Vec::new();
+        for _ in 0..10 {
+            let mut wire = gateway.wire().await;
+            wire.send(GET).await;
+            wires.push(wire);
+        }
+        for wire in &mut wires {
+            assert_eq!(wire.answer().await.status(), 504, "{scheme}");
+        }
+        // They do not wait for each other's attempts, though one HTTP/2 connection would be enough for all.
+        assert!(began.elapsed() < Duration::from_millis(1500), "{scheme}");
+        goes_on(&gateway).await;
+    }
 }
 
 #[tokio::test]

@@ -244,7 +244,11 @@ async fn open(origin: &Arc<Origin>) -> Result<Sender, UpstreamError> {
     // One for all where it will be shared; each for itself where it will not, or where nobody knows yet.
     let lock = origin.speaks_h2().then(|| pool::opening(origin));
     let _opening = match &lock {
-        Some(lock) => Some(lock.lock().await),
+        // To wait for somebody else to connect is to connect: those behind a server that is gone must not queue up.
+        Some(lock) => match tokio::time::timeout(origin.connect_timeout(), lock.lock()).await {
+            Ok(opening) => Some(opening),
+            Err(_) => return Err(Failure::ConnectTimeout.into()),
+        },
         None => None,
     };
     if lock.is_some()

@@ -85,6 +85,11 @@ impl Origin {
         self.id
     }
 
+    /// How long a new connection may take.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
     /// How long an idle connection is kept.
     pub(super) fn idle_timeout(&self) -> Duration {
         self.idle_timeout
