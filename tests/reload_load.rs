@@ -22,7 +22,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use support::server::Recorded;
 use support::{
     Client, Load, Process, Question, Server, Setup, Told, connect, eventually, request, within,
