@@ -45,6 +45,7 @@ pub fn disarm(headers: &mut HeaderMap) {
 
 /// Leaves of a request's fields those that are for its server.
 pub fn strip_request(headers: &mut HeaderMap) {
+    settle_length(headers);
     if !headers.keys().any(is_hop_by_hop) {
         return;
     }
@@ -95,16 +96,18 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// The same length twice, on two lines or in a list, is one length; two lengths are refused by the parser.
+/// One length, in its shortest form: the same one twice, on two lines or in a list, is one, and `03` is 3. Two
+/// lengths are refused by the parser.
 fn settle_length(headers: &mut HeaderMap) {
     if let Entry::Occupied(mut lengths) = headers.entry(CONTENT_LENGTH) {
-        let first = lengths.get().as_bytes();
-        let comma = first.iter().position(|b| *b == b',');
-        if comma.is_some() || lengths.iter().nth(1).is_some() {
-            let first = first[..comma.unwrap_or(first.len())].trim_ascii();
-            if let Ok(first) = HeaderValue::from_bytes(first) {
-                lengths.insert(first);
-            }
+        let value = lengths.get().as_bytes();
+        let end = value.iter().position(|b| *b == b',');
+        let first = value[..end.unwrap_or(value.len())].trim_ascii();
+        let zeros = first.iter().take_while(|b| **b == b'0').count();
+        let shortest = &first[zeros.min(first.len().saturating_sub(1))..];
+        let is_settled = shortest.len() == value.len() && lengths.iter().nth(1).is_none();
+        if !is_settled && let Ok(shortest) = HeaderValue::from_bytes(shortest) {
+            lengths.insert(shortest);
         }
     }
 }
@@ -218,6 +221,21 @@ mod tests {
         ]);
         disarm(&mut headers);
         assert_eq!(headers, map(&[("connection", "close")]));
+    }
+
+    #[test]
+    fn a_length_has_one_form() {
+        for (given, left) in [
+            ("03", "3"),
+            ("0", "0"),
+            ("000", "0"),
+            ("10", "10"),
+            ("3, 3", "3"),
+        ] {
+            let mut headers = map(&[("content-length", given)]);
+            strip_request(&mut headers);
+            assert_eq!(headers, map(&[("content-length", left)]), "{given}");
+        }
     }
 
     #[test]
