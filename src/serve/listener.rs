@@ -103,7 +103,11 @@ impl Listener {
         if address.is_ipv6() && address.ip().is_unspecified() {
             socket.set_only_v6(false)?;
         }
+        let is_shared = is_taken(address);
         socket.bind(&address.into())?;
+        if is_shared {
+            tracing::warn!(%address, "somebody else listens here too, and gets a part of the clients");
+        }
         let local = socket.local_addr()?.as_socket().unwrap_or(address);
         Self::new(socket, Bind::Tcp(local), None)
     }
@@ -200,6 +204,16 @@ pub async fn accept(
     while let Ok((fd, peer)) = accept_one(fd.get_ref()) {
         start(fd, peer, &local, &handling, &workers, drain.enter());
     }
+}
+
+/// Whether an address is listened on already. With `SO_REUSEPORT` the kernel does not say.
+fn is_taken(address: SocketAddr) -> bool {
+    let bind = || {
+        let probe = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        probe.set_reuse_address(true)?;
+        probe.bind(&address.into())
+    };
+    address.port() != 0 && bind().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 /// Whether a path is a socket that nobody listens on. A file of another kind refuses connections as well.
