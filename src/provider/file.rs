@@ -59,7 +59,7 @@ impl FileProvider {
     }
 
     /// Sends a fragment after each change, until nobody listens any more. `providers.file.watch = false` leaves only
-    /// [`Reload`]; a configuration with errors leaves it as it was.
+    /// [`Reload`]; a configuration with errors leaves it as it was, and is read a second time if it goes on changing.
     pub async fn run(self, out: mpsc::Sender<Fragment>) {
         let FileProvider {
             source,
@@ -90,7 +90,14 @@ impl FileProvider {
                 () = watching.changed(&loaded) => false,
                 () = out.closed() => return,
             };
-            let next = read(&source).await;
+            let mut next = read(&source).await;
+            if next.config.is_none() {
+                // Somebody may be about to write the rest of it.
+                watching.settle().await;
+                if digest(&next).await != next.digest {
+                    next = read(&source).await;
+                }
+            }
             if !forced && next.digest == loaded.digest {
                 continue;
             }
