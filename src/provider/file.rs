@@ -70,17 +70,17 @@ impl FileProvider {
             provider: "file",
             loaded: loaded.clone(),
         };
+        let mut watching = Watching::default();
         let mut loaded = match loaded {
             Some(loaded) => loaded,
             None => {
-                let loaded = read(&source).await;
+                let loaded = watching.read(&source).await;
                 if out.send(fragment(&loaded)).await.is_err() {
                     return;
                 }
                 loaded
             }
         };
-        let mut watching = Watching::default();
         loop {
             watching.follow(&loaded);
             // It was sent, and is large: what is needed of it from here on are its files.
@@ -90,14 +90,7 @@ impl FileProvider {
                 () = watching.changed(&loaded) => false,
                 () = out.closed() => return,
             };
-            let mut next = read(&source).await;
-            if next.config.is_none() {
-                // Somebody may be about to write the rest of it.
-                watching.settle().await;
-                if digest(&next).await != next.digest {
-                    next = read(&source).await;
-                }
-            }
+            let next = watching.read(&source).await;
             if !forced && next.digest == loaded.digest {
                 continue;
             }
@@ -146,6 +139,20 @@ impl Watching {
         }
         if let Some(watch) = &mut self.watch {
             watch.follow(loaded);
+        }
+    }
+
+    /// Reads; a second time where there are errors and it has changed meanwhile.
+    async fn read(&mut self, source: &Source) -> Loaded {
+        let loaded = read(source).await;
+        if loaded.config.is_some() {
+            return loaded;
+        }
+        // Somebody may be about to write the rest of it.
+        self.settle().await;
+        match digest(&loaded).await == loaded.digest {
+            true => loaded,
+            false => read(source).await,
         }
     }
 
