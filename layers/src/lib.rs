@@ -1,11 +1,14 @@
 //! Tower layers for gateways, usable in any axum or Tower app.
 
+pub mod answer;
 pub mod balance;
 pub mod catch_panic;
 pub mod endpoint;
 pub mod error;
 pub mod hop_by_hop;
 pub mod observe;
+mod path;
 pub mod peer;
 pub mod reject;
 pub mod rescue;
+pub mod strip_prefix;

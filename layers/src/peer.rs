@@ -130,6 +130,12 @@ impl Client {
     }
 }
 
+/// The address of the client that a request comes from, where somebody has said so: a server of ours, or a
+/// [`ClientLayer`].
+pub fn client_ip<B>(request: &http::Request<B>) -> Option<IpAddr> {
+    request.extensions().get::<Client>().map(Client::ip)
+}
+
 /// Removes the forwarded headers (`X-Forwarded-*`, `Forwarded`, `X-Real-Ip`) that a client has no say in.
 ///
 /// A server does this to each request of a peer that is not trusted, before anything reads them. Names with
@@ -194,6 +200,99 @@ fn parse_address(text: &str) -> Option<IpAddr> {
         },
     };
     Some(ip.to_canonical())
+}
+
+#[cfg(feature = "connect-info")]
+pub use connect_info::{ClientLayer, ClientService};
+
+/// The client's address in an axum app.
+#[cfg(feature = "connect-info")]
+mod connect_info {
+    use super::{Client, Peer, TrustedProxies, remove_forwarded};
+    use axum::extract::ConnectInfo;
+    use http::Request;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::task::{Context, Poll};
+    use tower::{Layer, Service};
+
+    /// Says of each request who its client is, from axum's `ConnectInfo<SocketAddr>`
+    /// (`into_make_service_with_connect_info`), and removes forwarded headers of those who are not trusted.
+    ///
+    /// Layers that judge by the client's address (`ip_allow`, `rate_limit`, `in_flight`) belong below it.
+    ///
+    /// ```
+    /// use a3s_layers::peer::{ClientLayer, TrustedProxies};
+    /// use axum::{Router, routing::get};
+    ///
+    /// let trusted = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]);
+    /// let app: Router = Router::new()
+    ///     .route("/", get(|| async { "hello" }))
+    ///     .layer(ClientLayer::new(443, true, trusted));
+    /// ```
+    #[derive(Debug, Clone)]
+    pub struct ClientLayer {
+        local_port: u16,
+        is_tls: bool,
+        trusted: TrustedProxies,
+    }
+
+    impl ClientLayer {
+        /// For an app that listens on `local_port`, with or without TLS, behind the proxies that are `trusted`.
+        pub fn new(local_port: u16, is_tls: bool, trusted: TrustedProxies) -> Self {
+            Self {
+                local_port,
+                is_tls,
+                trusted,
+            }
+        }
+    }
+
+    impl<S> Layer<S> for ClientLayer {
+        type Service = ClientService<S>;
+
+        fn layer(&self, inner: S) -> Self::Service {
+            ClientService {
+                inner,
+                layer: self.clone(),
+            }
+        }
+    }
+
+    /// The service made by [`ClientLayer`].
+    #[derive(Debug, Clone)]
+    pub struct ClientService<S> {
+        inner: S,
+        layer: ClientLayer,
+    }
+
+    impl<S: Service<Request<B>>, B> Service<Request<B>> for ClientService<S> {
+        type Response = S::Response;
+        type Error = S::Error;
+        type Future = S::Future;
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+            self.inner.poll_ready(cx)
+        }
+
+        fn call(&mut self, mut request: Request<B>) -> Self::Future {
+            let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
+            if let Some(ConnectInfo(address)) = info.copied() {
+                let ClientLayer {
+                    local_port,
+                    is_tls,
+                    trusted,
+                } = &self.layer;
+                let peer = Peer::new(address, *local_port, *is_tls, trusted);
+                if !peer.is_trusted() {
+                    remove_forwarded(request.headers_mut());
+                }
+                let client = Client::of(Arc::new(peer), request.headers());
+                request.extensions_mut().insert(client);
+            }
+            self.inner.call(request)
+        }
+    }
 }
 
 #[cfg(test)]
