@@ -3,6 +3,8 @@
 pub mod answer;
 pub mod balance;
 pub mod catch_panic;
+#[cfg(feature = "claims")]
+pub mod claims;
 pub mod endpoint;
 pub mod error;
 pub mod hop_by_hop;
