@@ -8,6 +8,7 @@ pub mod claims;
 pub mod endpoint;
 pub mod error;
 pub mod hop_by_hop;
+pub mod ip_allow;
 pub mod observe;
 mod path;
 pub mod peer;

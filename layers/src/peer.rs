@@ -171,14 +171,8 @@ fn is_forwarded(name: &[u8]) -> bool {
 /// Whatever stands left of an entry that is no address is not believed.
 fn forwarded_for(peer: &Peer, headers: &HeaderMap) -> IpAddr {
     let mut client = peer.address.ip();
-    // `rsplit` within each line and the lines reversed: right-most first over the whole list.
-    let mut lines: Vec<_> = headers.get_all(X_FORWARDED_FOR).iter().collect();
-    lines.reverse();
-    for entry in lines
-        .iter()
-        .flat_map(|line| line.as_bytes().rsplit(|b| *b == b','))
-    {
-        let Some(ip) = std::str::from_utf8(entry).ok().and_then(parse_address) else {
+    for entry in forwarded_from_right(headers) {
+        let Some(ip) = entry else {
             return client;
         };
         client = ip;
@@ -187,6 +181,18 @@ fn forwarded_for(peer: &Peer, headers: &HeaderMap) -> IpAddr {
         }
     }
     client
+}
+
+/// The entries of `X-Forwarded-For` over all its lines, the last one first; `None` for what is no address.
+pub(crate) fn forwarded_from_right(
+    headers: &HeaderMap,
+) -> impl Iterator<Item = Option<IpAddr>> + '_ {
+    headers
+        .get_all(X_FORWARDED_FOR)
+        .iter()
+        .rev()
+        .flat_map(|line| line.as_bytes().rsplit(|b| *b == b','))
+        .map(|entry| std::str::from_utf8(entry).ok().and_then(parse_address))
 }
 
 /// An address as proxies write it: bare, bracketed, or with a port.
