@@ -81,7 +81,7 @@ pub fn strip_response(headers: &mut HeaderMap) {
 }
 
 /// Most messages have none of these: one look at each name is cheaper than a search for each of these.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "connection"

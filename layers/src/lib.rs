@@ -7,6 +7,7 @@ pub mod catch_panic;
 pub mod claims;
 pub mod endpoint;
 pub mod error;
+pub mod headers;
 pub mod hop_by_hop;
 pub mod ip_allow;
 pub mod observe;
