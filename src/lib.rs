@@ -14,4 +14,4 @@ pub mod telemetry;
 pub mod upstream;
 
 pub use error::{Error, Result};
-pub use gateway::Gateway;
+pub use gateway::{Gateway, GatewayBuilder};

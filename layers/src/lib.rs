@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod balance;
+pub mod builder;
 pub mod catch_panic;
 #[cfg(feature = "claims")]
 pub mod claims;

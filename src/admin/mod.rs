@@ -26,6 +26,7 @@ pub fn service(live: Arc<Live>) -> HttpService {
         .route("/api/gateway/entrypoints", get(views::entrypoints))
         .route("/api/gateway/routers", get(views::routers))
         .route("/api/gateway/services", get(views::services))
+        .route("/api/gateway/middlewares", get(views::middlewares))
         .layer(axum::middleware::from_fn_with_state(
             Arc::clone(&live),
             access::require_token,

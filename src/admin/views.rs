@@ -163,6 +163,7 @@ pub(super) async fn routers(Of(live): Of<Arc<Live>>) -> Json<Value> {
             "priority": router.rank(),
             "service": router.service,
             "entrypoints": router.entrypoints,
+            "middlewares": router.middlewares,
             "responses": responses(live.metrics().router_responses(name)),
         })
     });
@@ -184,6 +185,23 @@ pub(super) async fn services(Of(live): Of<Arc<Live>>) -> Json<Value> {
             "name": service.name,
             "servers": servers.collect::<Value>(),
             "responses": responses(live.metrics().service_responses(&service.name)),
+        })
+    });
+    Json(list.collect())
+}
+
+pub(super) async fn middlewares(Of(live): Of<Arc<Live>>) -> Json<Value> {
+    let snapshot = live.snapshot();
+    let config = &snapshot.config;
+    let list = config.middlewares.iter().map(|(name, middleware)| {
+        let uses = |list: &[String]| list.contains(name);
+        let routers = config.routers.iter();
+        let entrypoints = config.entrypoints.iter();
+        json!({
+            "name": name,
+            "type": middleware.kind(),
+            "routers": routers.filter(|(_, each)| uses(&each.middlewares)).map(|(name, _)| name).collect::<Vec<_>>(),
+            "entrypoints": entrypoints.filter(|(_, each)| uses(&each.middlewares)).map(|(name, _)| name).collect::<Vec<_>>(),
         })
     });
     Json(list.collect())

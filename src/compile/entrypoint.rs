@@ -7,6 +7,7 @@ use crate::config::{EncodedSlash, EntrypointConfig, GatewayConfig, HttpConfig};
 use crate::dispatch::table::{Route, Table};
 use crate::rule::{Protocol, Rule};
 use crate::serve::http_server::HttpLimits;
+use crate::stack::HttpLayer;
 use a3s_layers::peer::TrustedProxies;
 
 /// The name of the admin API's listener.
@@ -17,6 +18,7 @@ pub(super) fn entrypoint(
     config: &EntrypointConfig,
     whole: &GatewayConfig,
     routes: &Routes,
+    outer: &[&HttpLayer],
 ) -> CompiledEntrypoint {
     let listens = |router: &str| {
         let names = &whole.routers[router].entrypoints;
@@ -24,8 +26,8 @@ pub(super) fn entrypoint(
     };
     let table = routes
         .iter()
-        .filter(|route| listens(&route.name))
-        .cloned()
+        .filter(|route| listens(route.name()))
+        .map(|route| route.behind(outer))
         .collect();
     CompiledEntrypoint {
         name: name.into(),

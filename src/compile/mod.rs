@@ -3,7 +3,9 @@
 //! [`compile`] changes nothing that runs: it reads the files that the configuration names, and gives back
 //! stacks that are ready to be swapped in, or an error.
 
+mod client;
 mod entrypoint;
+mod middleware;
 mod route;
 mod upstream;
 
@@ -16,10 +18,11 @@ use a3s_layers::peer::TrustedProxies;
 use std::sync::Arc;
 
 pub use entrypoint::ADMIN_ENTRYPOINT;
+pub use middleware::{CustomType, CustomTypes, Middleware, Middlewares};
 pub use upstream::{Service, Services};
 
 /// What outlives a configuration, and is handed to the next one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Kept {
     /// Counters, which are never remade.
     pub metrics: Arc<Metrics>,
@@ -27,6 +30,10 @@ pub struct Kept {
     pub admin: HttpService,
     /// The services of the running configuration.
     pub services: Services,
+    /// Its middlewares.
+    pub middlewares: Middlewares,
+    /// Types of middlewares beside those that every gateway has.
+    pub types: Arc<CustomTypes>,
 }
 
 /// A configuration, ready to run.
@@ -36,6 +43,8 @@ pub struct Compiled {
     pub entrypoints: Vec<CompiledEntrypoint>,
     /// Its services, to be kept for the next configuration.
     pub services: Services,
+    /// Its middlewares, to be kept likewise.
+    pub middlewares: Middlewares,
 }
 
 /// A listener to be, and what it leads to.
@@ -68,6 +77,14 @@ pub enum CompileError {
         /// What is wrong.
         source: crate::upstream::tls::TlsError,
     },
+    /// What a middleware names cannot be used.
+    #[error("middleware `{middleware}`: {source}")]
+    Middleware {
+        /// The middleware.
+        middleware: String,
+        /// What is wrong.
+        source: tower::BoxError,
+    },
     /// What the configuration's check would have refused.
     #[error("{0}")]
     Invalid(String),
@@ -76,15 +93,22 @@ pub enum CompileError {
 /// Makes the services of `config`, with everything that `kept` already has of them.
 pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileError> {
     let services = upstream::services(config, kept)?;
-    let routes = route::routes(config, kept, &services)?;
+    let middlewares = middleware::middlewares(config, kept, &services)?;
+    let routes = route::routes(config, kept, &services, &middlewares)?;
     let entrypoints = config
         .entrypoints
         .iter()
-        .map(|(name, entrypoint)| entrypoint::entrypoint(name, entrypoint, config, &routes))
-        .chain(entrypoint::admin(config, kept))
-        .collect();
+        .map(|(name, entrypoint)| {
+            let outer = middleware::layers(&entrypoint.middlewares, config, &middlewares)?;
+            Ok(entrypoint::entrypoint(
+                name, entrypoint, config, &routes, &outer,
+            ))
+        })
+        .chain(entrypoint::admin(config, kept).map(Ok))
+        .collect::<Result<_, CompileError>>()?;
     Ok(Compiled {
         entrypoints,
         services,
+        middlewares,
     })
 }

@@ -4,69 +4,117 @@
 //! |---|---|---|
 //! | 1 | catch-panic | everything |
 //! | 2 | observe: the router's and the service's counts | request start, body end |
-//! | 3 | rescue | errors, which become 502, 503, 504 |
-//! | 4 | the service's stack, shared by every router that names it | errors |
+//! | 3 | the middlewares of the entrypoint, in their order | requests and responses |
+//! | 4 | those of the router | requests and responses |
+//! | 5 | rescue | errors, which become 502, 503, 504 |
+//! | 6 | the service's stack, shared by every router that names it | errors |
 
+use super::middleware::{Middlewares, layers};
 use super::upstream::Services;
 use super::{CompileError, Kept};
-use crate::config::{ADMIN_SERVICE, GatewayConfig};
+use crate::config::{ADMIN_SERVICE, GatewayConfig, RouterConfig};
 use crate::dispatch::table::Route;
-use crate::stack::{HttpService, UpstreamService};
-use crate::telemetry::metrics::{Metrics, RouteCounts};
+use crate::rule::Rule;
+use crate::stack::{HttpLayer, HttpService, Request, Response};
+use crate::telemetry::metrics::RouteCounts;
 use a3s_layers::catch_panic::CatchPanicLayer;
 use a3s_layers::observe::ObserveLayer;
 use a3s_layers::rescue::RescueLayer;
+use std::convert::Infallible;
 use std::sync::Arc;
 use tower::util::BoxCloneSyncService;
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
-/// Every route, in the order of its router's declaration.
-pub(super) type Routes = Vec<Route>;
+/// Every router, in the order of declaration.
+pub(super) type Routes = Vec<Router>;
+
+/// A router, before it is put behind the middlewares of an entrypoint.
+pub(super) struct Router {
+    name: Arc<str>,
+    priority: i64,
+    rule: Rule,
+    counts: RouteCounts,
+    /// From the router's middlewares down.
+    inner: HttpService,
+    /// The whole stack, for every entrypoint without middlewares.
+    bare: HttpService,
+}
+
+impl Router {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The route of an entrypoint with these middlewares, the outermost first.
+    pub(super) fn behind(&self, outer: &[&HttpLayer]) -> Route {
+        let service = match outer {
+            [] => self.bare.clone(),
+            _ => watched(&self.counts, wrapped(self.inner.clone(), outer)),
+        };
+        Route {
+            name: Arc::clone(&self.name),
+            priority: self.priority,
+            rule: self.rule.clone(),
+            service,
+        }
+    }
+}
 
 pub(super) fn routes(
     config: &GatewayConfig,
     kept: &Kept,
     services: &Services,
+    middlewares: &Middlewares,
 ) -> Result<Routes, CompileError> {
     let admin = BoxCloneSyncService::new(kept.admin.clone().map_err(|never| match never {}));
-    config
-        .routers
-        .iter()
-        .map(|(name, router)| {
-            let service = match services.get(&*router.service) {
-                Some(service) => &service.stack,
-                None if router.service == ADMIN_SERVICE => &admin,
-                None => {
-                    let service = &router.service;
-                    let text = format!("router `{name}`: unknown service `{service}`");
-                    return Err(CompileError::Invalid(text));
-                }
-            };
-            let name: Arc<str> = name.as_str().into();
-            Ok(Route {
-                priority: router.rank(),
-                rule: router.rule.clone(),
-                service: stack(&name, &router.service, service, &kept.metrics),
-                name,
-            })
+    let route = |(name, router): (&String, &RouterConfig)| {
+        let service = match services.get(&*router.service) {
+            Some(service) => &service.stack,
+            None if router.service == ADMIN_SERVICE => &admin,
+            None => {
+                let service = &router.service;
+                let text = format!("router `{name}`: unknown service `{service}`");
+                return Err(CompileError::Invalid(text));
+            }
+        };
+        let name: Arc<str> = name.as_str().into();
+        let counts = RouteCounts::new(
+            kept.metrics.router(&name),
+            kept.metrics.service(&router.service.as_str().into()),
+        );
+        let rescued = RescueLayer::new().layer(service.clone());
+        let layers = layers(&router.middlewares, config, middlewares)?;
+        let inner = wrapped(BoxCloneSyncService::new(rescued.clone()), &layers);
+        Ok(Router {
+            priority: router.rank(),
+            rule: router.rule.clone(),
+            bare: match layers.is_empty() {
+                // One box for all of it.
+                true => watched(&counts, rescued),
+                false => watched(&counts, inner.clone()),
+            },
+            inner,
+            counts,
+            name,
         })
-        .collect()
+    };
+    config.routers.iter().map(route).collect()
 }
 
-fn stack(
-    router: &Arc<str>,
-    service_name: &str,
-    service: &UpstreamService,
-    metrics: &Metrics,
-) -> HttpService {
-    let counts = RouteCounts::new(
-        metrics.router(router),
-        metrics.service(&service_name.into()),
-    );
+/// Puts layers around a service, the first one outermost.
+fn wrapped(service: HttpService, layers: &[&HttpLayer]) -> HttpService {
+    let layers = layers.iter().rev();
+    layers.fold(service, |service, layer| layer.layer(service))
+}
+
+fn watched<S>(counts: &RouteCounts, service: S) -> HttpService
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
     let stack = ServiceBuilder::new()
         .layer(CatchPanicLayer::new())
-        .layer(ObserveLayer::new(counts))
-        .layer(RescueLayer::new())
-        .service(service.clone());
+        .layer(ObserveLayer::new(counts.clone()))
+        .service(service);
     BoxCloneSyncService::new(stack)
 }

@@ -10,6 +10,7 @@
 use super::{CompileError, Kept};
 use crate::config::{
     GatewayConfig, LoadBalancerConfig, RespondConfig, Scheme, ServerUrl, ServiceConfig, Strategy,
+    TimeoutsConfig, UpstreamTlsConfig,
 };
 use crate::stack::{Request, Response, UpstreamService};
 use crate::upstream::client::{Client, Timeouts, host_header};
@@ -104,7 +105,7 @@ fn load_balancer(
         .iter()
         .any(|server| server.url.scheme() == Scheme::Https);
     let tls = match is_https {
-        true => Some(client_config(&tls_settings(config)).map_err(failed)?),
+        true => Some(client_config(&tls_settings(&config.tls)).map_err(failed)?),
         false => None,
     };
     let mut endpoints = Vec::new();
@@ -121,7 +122,9 @@ fn load_balancer(
         let endpoint = known(before).map_or_else(|| Endpoint::new(&*id), |(endpoint, _)| endpoint);
         let origin = match known(same_way) {
             Some((_, origin)) => origin,
-            None => Arc::new(origin(&server.url, config, tls.clone()).map_err(failed)?),
+            None => Arc::new(
+                origin(&server.url, &config.timeouts, &config.tls, tls.clone()).map_err(failed)?,
+            ),
         };
         let timeouts = Timeouts {
             response: config.timeouts.response,
@@ -153,8 +156,7 @@ fn strategy(strategy: Strategy) -> balance::Strategy {
     }
 }
 
-fn tls_settings(config: &LoadBalancerConfig) -> TlsSettings {
-    let tls = &config.tls;
+pub(super) fn tls_settings(tls: &UpstreamTlsConfig) -> TlsSettings {
     TlsSettings {
         ca_file: tls.ca_file.clone(),
         identity: tls.cert_file.clone().zip(tls.key_file.clone()),
@@ -162,9 +164,10 @@ fn tls_settings(config: &LoadBalancerConfig) -> TlsSettings {
     }
 }
 
-fn origin(
+pub(super) fn origin(
     url: &ServerUrl,
-    config: &LoadBalancerConfig,
+    timeouts: &TimeoutsConfig,
+    tls_config: &UpstreamTlsConfig,
     tls: Option<Arc<rustls::ClientConfig>>,
 ) -> Result<Origin, upstream::tls::TlsError> {
     let scheme = match url.scheme() {
@@ -173,13 +176,12 @@ fn origin(
         Scheme::Https => upstream::Scheme::Https,
     };
     let tls = tls.filter(|_| url.scheme() == Scheme::Https);
-    let timeouts = &config.timeouts;
     Origin::new(
         scheme,
         (url.host(), url.port()),
         &url.authority(),
         (timeouts.connect, timeouts.idle),
-        tls.map(|tls| (tls, config.tls.server_name.as_deref())),
+        tls.map(|tls| (tls, tls_config.server_name.as_deref())),
     )
 }
 

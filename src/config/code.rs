@@ -66,10 +66,12 @@ codes! {
     NotHere = "E016", "The block may not stand in this file.";
     TooMany = "E017", "There are more problems than are worth listing.";
     Unusable = "E018", "What the configuration names cannot be used.";
+    Cycle = "E019", "Something refers to itself, by way of others.";
+    UnknownType = "E020", "A middleware is of a type that nobody knows.";
     RuleWarning = "W001", "A rule is probably not what was meant.";
     Unreachable = "W002", "A router can never be reached.";
     SamePriority = "W003", "Two routers match the same requests at the same priority.";
-    Unused = "W004", "A service is used by no router.";
+    Unused = "W004", "Something is declared and used by nobody.";
     OpenKey = "W005", "Everybody can read a private key.";
     NoDirectory = "W006", "The directory of the file provider does not exist.";
     NoTraffic = "W007", "No server of the service takes new requests.";

@@ -5,11 +5,11 @@ use super::diagnostic::Problem;
 use super::fault::{Fault, Step, expectation};
 use super::source::{At, Files};
 use super::tree::{Entry, Kind, Map, Node, Origin};
-use super::values::STAND_IN;
+use super::values::{STAND_IN, TAGGED};
 use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
 use serde::de::{
-    DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-    Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, VariantAccess, Visitor,
 };
 use std::cell::RefCell;
 
@@ -25,6 +25,23 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Reader<'a> {
     pub(crate) node: &'a Node,
     pub(crate) context: &'a Context<'a>,
+    /// Whether the block's `type` has been read already, and is none of its keys.
+    typed: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(node: &'a Node, context: &'a Context<'a>) -> Reader<'a> {
+        Reader {
+            node,
+            context,
+            typed: false,
+        }
+    }
+
+    /// A reader of something inside.
+    fn inner(self, node: &'a Node) -> Reader<'a> {
+        Reader::new(node, self.context)
+    }
 }
 
 impl<'de> Reader<'_> {
@@ -196,11 +213,13 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
         self.visit(visitor, |visitor| match &self.node.kind {
+            Kind::Map(map) if name == TAGGED => visitor.visit_enum(Typed { reader: self, map }),
+            _ if name == TAGGED => self.block(visitor),
             Kind::Str(text) => {
                 let text: StrDeserializer<'_, Fault> = text.as_str().into_deserializer();
                 visitor.visit_enum(text)
@@ -229,12 +248,9 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
     ) -> Result<Option<T::Value>, Fault> {
         // An element that was taken out leaves a stand-in, so that the others keep their places.
         match self.items.by_ref().find(|(_, node)| !node.is_stand_in()) {
-            Some((index, node)) => (seed.deserialize(Reader {
-                node,
-                ..self.reader
-            }))
-            .map(Some)
-            .map_err(|fault| fault.under(Step::Index(index))),
+            Some((index, node)) => (seed.deserialize(self.reader.inner(node)))
+                .map(Some)
+                .map_err(|fault| fault.under(Step::Index(index))),
             None => Ok(None),
         }
     }
@@ -269,7 +285,8 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Fault> {
-        self.value = self.entries.next();
+        let typed = self.reader.typed;
+        self.value = (self.entries.by_ref()).find(|(key, _)| !typed || key.as_str() != TAGGED);
         let Some((key, entry)) = self.value else {
             return Ok(None);
         };
@@ -291,11 +308,61 @@ impl<'de> MapAccess<'de> for Entries<'_> {
             .value
             .take()
             .expect("serde asks for a key before its value");
-        let reader = Reader {
-            node: &entry.value,
+        seed.deserialize(self.reader.inner(&entry.value))
+            .map_err(|fault| fault.under(Step::Key(key.clone())))
+    }
+}
+
+/// A block whose `type` says what its other keys are.
+struct Typed<'a> {
+    reader: Reader<'a>,
+    map: &'a Map,
+}
+
+impl<'de, 'a> EnumAccess<'de> for Typed<'a> {
+    type Error = Fault;
+    type Variant = Reader<'a>;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Reader<'a>), Fault> {
+        let entry = self.map.entries.get(TAGGED);
+        let node = &entry.ok_or_else(|| Fault::missing_field(TAGGED))?.value;
+        if node.is_stand_in() {
+            return Err(Fault::new(None));
+        }
+        let kind = seed
+            .deserialize(self.reader.inner(node))
+            .map_err(|fault| fault.under(Step::Key(TAGGED.to_owned())))?;
+        let settings = Reader {
+            typed: true,
             ..self.reader
         };
-        seed.deserialize(reader)
-            .map_err(|fault| fault.under(Step::Key(key.clone())))
+        Ok((kind, settings))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Reader<'_> {
+    type Error = Fault;
+
+    fn unit_variant(self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
+        seed.deserialize(self)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
+        self.block(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.block(visitor)
     }
 }

@@ -112,6 +112,14 @@ impl Diagnostics {
         self.list.push(diagnostic);
     }
 
+    /// Adds all of `other`.
+    pub(super) fn extend(&mut self, other: &Diagnostics) {
+        self.list.extend(other.list.iter().cloned());
+        let texts = other.texts.iter();
+        self.texts
+            .extend(texts.map(|(path, text)| (path.clone(), Arc::clone(text))));
+    }
+
     /// Puts problems into order and gives them their places; `secrets` are blotted out of what is shown.
     pub(super) fn new(mut problems: Vec<Problem>, files: &Files, secrets: &[At]) -> Diagnostics {
         // Problems without a place come first; where two stand in one place, the order of finding them is kept.

@@ -20,6 +20,9 @@ pub struct EntrypointConfig {
     /// The peers whose forwarded headers are believed.
     #[serde(default, deserialize_with = "net::list")]
     pub trusted_proxies: Vec<IpNet>,
+    /// The middlewares of every request that comes in here, before those of its router.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub middlewares: Vec<String>,
     /// Limits and timeouts of HTTP.
     #[serde(default)]
     pub http: HttpConfig,
@@ -33,6 +36,7 @@ impl EntrypointConfig {
             protocol: Protocol::default(),
             max_connections: None,
             trusted_proxies: Vec::new(),
+            middlewares: Vec::new(),
             http: HttpConfig::default(),
         }
     }

@@ -241,11 +241,19 @@ fn finish(
         ));
         config = Some(read).filter(|_| !problems.iter().any(is_error));
     }
+    let secrets = context.secrets.into_inner();
+    if let Some(config) = &mut config {
+        let tree = Tree {
+            root: &root,
+            files: &files,
+        };
+        config.note_unknown_types(tree, &secrets);
+    }
     input.read.append(&mut evaluator.read);
     limit(&mut problems);
     Loaded {
         config,
-        diagnostics: Diagnostics::new(problems, &files, &context.secrets.into_inner()),
+        diagnostics: Diagnostics::new(problems, &files, &secrets),
         digest: read_digest(&mut input.read),
         files: input.read.into_iter().map(|(path, _)| path).collect(),
         directories: input.directories,
@@ -303,6 +311,11 @@ fn no_directory(root: &Map, directory: &Path) -> Problem {
 fn resolve(config: &mut GatewayConfig, base: &Path) {
     if let Some(directory) = &mut config.providers.file.directory {
         *directory = base.join(&*directory);
+    }
+    for middleware in config.middlewares.values_mut() {
+        for file in middleware.settings_mut().files() {
+            *file = base.join(&*file);
+        }
     }
     for service in config.services.values_mut() {
         let Some(balancer) = &mut service.load_balancer else {

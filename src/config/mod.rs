@@ -11,6 +11,7 @@ mod fault;
 mod files;
 mod functions;
 mod load;
+mod middleware;
 mod names;
 mod operators;
 mod provider;
@@ -33,13 +34,16 @@ pub use code::{Code, Severity};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol};
 pub use load::{Loaded, Source, load};
+pub use middleware::{
+    ChainConfig, CustomConfig, HeadersConfig, IpAllowConfig, MiddlewareConfig, StripPrefixConfig,
+};
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;
 pub use service::{
     LoadBalancerConfig, RespondConfig, ServerConfig, ServiceConfig, Strategy, TimeoutsConfig,
     UpstreamTlsConfig,
 };
-pub use values::{Address, Scheme, Secret, ServerUrl, ValueError};
+pub use values::{Address, HttpUrl, Scheme, Secret, ServerUrl, ValueError};
 
 pub(crate) use load::digest_now;
 
@@ -61,7 +65,9 @@ pub struct GatewayConfig {
     pub routers: IndexMap<String, RouterConfig>,
     /// The services.
     pub services: IndexMap<String, ServiceConfig>,
-    /// Where more routers and services come from.
+    /// The middlewares.
+    pub middlewares: IndexMap<String, MiddlewareConfig>,
+    /// Where more routers, services and middlewares come from.
     pub providers: ProvidersConfig,
     /// The admin API; none is no listener.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +84,7 @@ impl Default for GatewayConfig {
             entrypoints: IndexMap::new(),
             routers: IndexMap::new(),
             services: IndexMap::new(),
+            middlewares: IndexMap::new(),
             providers: ProvidersConfig::default(),
             admin: None,
             source: None,
@@ -95,6 +102,7 @@ impl PartialEq for GatewayConfig {
             && self.entrypoints.iter().eq(&other.entrypoints)
             && self.routers.iter().eq(&other.routers)
             && self.services.iter().eq(&other.services)
+            && self.middlewares.iter().eq(&other.middlewares)
     }
 }
 
@@ -132,6 +140,17 @@ impl FromStr for GatewayConfig {
 }
 
 impl Loaded {
+    /// Refuses middlewares of types that are not the gateway's own: for a program that brings none with it.
+    pub fn without_custom_types(mut self) -> Self {
+        if let Some(config) = &self.config {
+            config.unknown_types(&[], &mut self.diagnostics);
+            if self.diagnostics.has_errors() {
+                self.config = None;
+            }
+        }
+        self
+    }
+
     /// The configuration, or why there is none.
     pub fn into_result(self) -> Result<GatewayConfig, ConfigError> {
         self.config.ok_or(ConfigError(self.diagnostics))

@@ -12,11 +12,12 @@ use serde::de::DeserializeOwned;
 /// Past this many problems the rest is not worth listing.
 pub(crate) const MAX_PROBLEMS: usize = 200;
 
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 7] = [
     "shutdown_timeout_secs",
     "entrypoints",
     "routers",
     "services",
+    "middlewares",
     "providers",
     "admin",
 ];
@@ -47,6 +48,7 @@ impl Sections<'_> {
             entrypoints: self.named(root, "entrypoints"),
             routers: self.named(root, "routers"),
             services: self.named(root, "services"),
+            middlewares: self.named(root, "middlewares"),
             providers,
             admin: self.section(root, "admin"),
             source: None,
@@ -111,10 +113,7 @@ impl Sections<'_> {
     /// Reads one value. What is to blame for a problem is taken out, and the rest tried again.
     fn read<T: DeserializeOwned>(&mut self, node: &mut Node) -> Option<T> {
         loop {
-            let mut fault: Fault = match T::deserialize(Reader {
-                node,
-                context: self.context,
-            }) {
+            let mut fault: Fault = match T::deserialize(Reader::new(node, self.context)) {
                 Ok(value) => return Some(value),
                 Err(fault) => fault,
             };

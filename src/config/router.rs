@@ -16,6 +16,9 @@ pub struct RouterConfig {
     /// The entrypoints that it listens to; none named is all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entrypoints: Vec<String>,
+    /// The middlewares of its requests, the outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub middlewares: Vec<String>,
     /// Its rank among routers that match the same request, the highest first; the length of the rule where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
@@ -28,6 +31,7 @@ impl RouterConfig {
             rule,
             service: service.into(),
             entrypoints: Vec::new(),
+            middlewares: Vec::new(),
             priority: None,
         }
     }

@@ -13,7 +13,7 @@ use hcl_edit::structure::{Block, BlockLabel, Body, Structure};
 pub(crate) enum Scope {
     /// Everything.
     Whole,
-    /// Routers and services alone: a file of the file provider's directory.
+    /// Routers, services and middlewares alone: a file of the file provider's directory.
     Dynamic,
 }
 
@@ -25,12 +25,15 @@ impl Evaluator<'_> {
                 Structure::Attribute(attribute) => &attribute.key,
                 Structure::Block(block) => &block.ident,
             };
-            if scope == Scope::Dynamic && !matches!(key.as_str(), "routers" | "services") {
+            if scope == Scope::Dynamic
+                && !matches!(key.as_str(), "routers" | "services" | "middlewares")
+            {
                 let message = format!("`{}` may not stand in this directory", key.as_str());
                 let problem = Problem::new(Code::NotHere, message)
                     .at(At::new(file, key.span().unwrap_or_default()));
-                self.problems
-                    .push(problem.help("only `routers` and `services` may".to_owned()));
+                self.problems.push(
+                    problem.help("only `routers`, `services` and `middlewares` may".to_owned()),
+                );
                 continue;
             }
             // Variables are declared before any of them is used.

@@ -1,11 +1,15 @@
 //! The gateway: it starts, is changed while it runs, and ends without losing a request.
 
+mod builder;
 mod entrypoint;
 mod reload;
 mod signals;
 mod watch;
 
+pub use builder::GatewayBuilder;
+
 use crate::admin::{self, Live, State};
+use crate::compile::CustomTypes;
 use crate::config::GatewayConfig;
 use crate::error::{Error, Result};
 use crate::provider::Reload;
@@ -33,7 +37,6 @@ use tokio::task::JoinSet;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Gateway {
     shared: Arc<Shared>,
     first: Mutex<Option<GatewayConfig>>,
@@ -42,12 +45,20 @@ pub struct Gateway {
     reread: Mutex<Option<Reload>>,
 }
 
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway")
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
 /// What the gateway and its tasks have in common.
-#[derive(Debug)]
 struct Shared {
     live: Arc<Live>,
     metrics: Arc<Metrics>,
     admin: HttpService,
+    types: Arc<CustomTypes>,
     /// One change at a time.
     running: Mutex<Option<Running>>,
 }
@@ -58,7 +69,44 @@ impl Gateway {
     /// # Errors
     /// The configuration has problems: all of them are told at once.
     pub fn new(config: GatewayConfig) -> Result<Self> {
-        reload::check(&config)?;
+        Self::with_types(config, CustomTypes::new())
+    }
+
+    /// A gateway that will run `config`, with types of middlewares of the program's own in its configuration.
+    ///
+    /// ```
+    /// use a3s_gateway::{Gateway, config::GatewayConfig};
+    /// use a3s_layers::headers::{HeaderEdits, HeadersLayer};
+    ///
+    /// let config = GatewayConfig::from_hcl(r#"
+    ///     entrypoints "web" { address = "127.0.0.1:0" }
+    ///     routers "all" {
+    ///       rule        = "PathPrefix(`/`)"
+    ///       service     = "hello"
+    ///       middlewares = ["stage"]
+    ///     }
+    ///     services "hello" {
+    ///       respond { body = "hello" }
+    ///     }
+    ///     middlewares "stage" {
+    ///       type = "stage"
+    ///       name = "test"
+    ///     }
+    /// "#)?;
+    /// let gateway = Gateway::builder(config)
+    ///     .layer("stage", |settings| {
+    ///         let name = settings["name"].as_str().ok_or("`name` is missing")?;
+    ///         Ok(HeadersLayer::new().response(HeaderEdits::new().set("X-Stage", name)?))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<_, a3s_gateway::Error>(())
+    /// ```
+    pub fn builder(config: GatewayConfig) -> GatewayBuilder {
+        GatewayBuilder::new(config)
+    }
+
+    fn with_types(config: GatewayConfig, types: CustomTypes) -> Result<Self> {
+        reload::check(&config, &types)?;
         let metrics = Arc::new(Metrics::new(worker::available()));
         let live = Arc::new(Live::new(Arc::clone(&metrics)));
         let admin = admin::service(Arc::clone(&live));
@@ -67,6 +115,7 @@ impl Gateway {
                 live,
                 metrics,
                 admin,
+                types: Arc::new(types),
                 running: Mutex::default(),
             }),
             first: Mutex::new(Some(config)),

@@ -35,6 +35,7 @@ pub(super) struct Running {
     /// Entrypoints that are no more, whose connections are about to end.
     retiring: JoinSet<()>,
     services: compile::Services,
+    middlewares: compile::Middlewares,
     shutdown_timeout: Duration,
     workers: Arc<Workers>,
 }
@@ -45,6 +46,7 @@ impl Running {
             entrypoints: Vec::new(),
             retiring: JoinSet::new(),
             services: compile::Services::default(),
+            middlewares: compile::Middlewares::default(),
             shutdown_timeout: Duration::ZERO,
             workers: Arc::new(workers),
         }
@@ -79,8 +81,9 @@ impl Key {
 }
 
 /// Step 1: every problem that can be seen without the world outside.
-pub(super) fn check(config: &GatewayConfig) -> Result<()> {
-    let diagnostics = config.check();
+pub(super) fn check(config: &GatewayConfig, types: &compile::CustomTypes) -> Result<()> {
+    let types: Vec<&str> = types.keys().map(String::as_str).collect();
+    let diagnostics = config.check_with(&types);
     if diagnostics.has_errors() {
         return Err(crate::config::ConfigError::from(diagnostics).into());
     }
@@ -93,7 +96,7 @@ fn prepare(
     kept: &Kept,
     sockets: &[Key],
 ) -> Result<(Compiled, HashMap<Key, Listener>)> {
-    check(config)?;
+    check(config, &kept.types)?;
     let compiled = compile::compile(config, kept)?;
     let mut bound = HashMap::new();
     for CompiledEntrypoint { name, address, .. } in &compiled.entrypoints {
@@ -134,15 +137,18 @@ impl Shared {
     }
 
     pub(super) fn validate(&self, config: &GatewayConfig) -> Result<()> {
-        compile::compile(config, &self.kept(compile::Services::default()))?;
+        compile::compile(config, &self.kept(None))?;
         Ok(())
     }
 
-    fn kept(&self, services: compile::Services) -> Kept {
+    fn kept(&self, running: Option<&Running>) -> Kept {
         Kept {
             metrics: Arc::clone(&self.metrics),
             admin: self.admin.clone(),
-            services,
+            services: running.map_or_else(Default::default, |running| running.services.clone()),
+            middlewares: running
+                .map_or_else(Default::default, |running| running.middlewares.clone()),
+            types: Arc::clone(&self.types),
         }
     }
 
@@ -151,7 +157,7 @@ impl Shared {
         let Some(running) = running.as_mut() else {
             return Err(Error::State("not running"));
         };
-        let kept = self.kept(running.services.clone());
+        let kept = self.kept(Some(running));
         let sockets = running.sockets();
         let prepared = tokio::task::spawn_blocking(move || {
             let prepared = prepare(&config, &kept, &sockets);
@@ -194,7 +200,14 @@ impl Shared {
                 running.entrypoints.push(entrypoint);
             }
         }
-        let before = std::mem::replace(&mut running.services, compiled.services);
+        let before = (
+            std::mem::replace(&mut running.services, compiled.services),
+            std::mem::replace(&mut running.middlewares, compiled.middlewares),
+        );
+        running
+            .middlewares
+            .values()
+            .for_each(compile::Middleware::start_upkeep);
         running.shutdown_timeout = Duration::from_secs(config.shutdown_timeout_secs);
         self.end_series(&config);
         // Shown before the first request can come: the admin API judges by it who may ask.
@@ -213,6 +226,7 @@ impl Shared {
             entrypoints = config.entrypoints.len(),
             routers = config.routers.len(),
             services = config.services.len(),
+            middlewares = config.middlewares.len(),
             "the configuration is running"
         );
         // Those that have ended since.
@@ -284,12 +298,12 @@ fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {
 
 /// Drops what served until now, once no worker reads it: freeing ten thousand routes is not a thing to be
 /// done between two requests.
-fn discard(tables: Vec<Arc<Table>>, services: compile::Services) {
+fn discard(tables: Vec<Arc<Table>>, before: (compile::Services, compile::Middlewares)) {
     const PATIENCE: Duration = Duration::from_millis(10);
     tokio::spawn(async move {
         while tables.iter().any(|table| Arc::strong_count(table) > 1) {
             tokio::time::sleep(PATIENCE).await;
         }
-        tokio::task::spawn_blocking(move || drop((tables, services)));
+        tokio::task::spawn_blocking(move || drop((tables, before)));
     });
 }

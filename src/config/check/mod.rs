@@ -1,17 +1,19 @@
 //! What a configuration means as a whole: references, duplicates, ranges, and what is probably not meant.
 
+mod middlewares;
 mod place;
 mod ranges;
 mod routers;
 mod services;
 
-pub(crate) use place::Tree;
+pub(crate) use middlewares::Place;
+pub(crate) use place::{Key, Tree};
 
 use super::code::Code;
 use super::diagnostic::{Diagnostics, Problem};
 use super::source::Files;
 use super::{Address, GatewayConfig};
-use place::{Key, keys};
+use place::keys;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,7 +21,15 @@ impl GatewayConfig {
     /// Finds every problem at once. A configuration that was built in code is checked like one from a file; its
     /// problems have no place.
     pub fn check(&self) -> Diagnostics {
-        Diagnostics::new(self.problems(None, true), &Files::default(), &[])
+        self.check_with(&[])
+    }
+
+    /// As [`GatewayConfig::check`], for a gateway with middlewares of these `types` beside those that every
+    /// gateway has.
+    pub fn check_with(&self, types: &[&str]) -> Diagnostics {
+        let mut diagnostics = Diagnostics::new(self.problems(None, true), &Files::default(), &[]);
+        self.unknown_types(types, &mut diagnostics);
+        diagnostics
     }
 
     /// `whole` is false where parts could not be read: nothing is said then that depends on what is not there.
@@ -35,6 +45,7 @@ impl GatewayConfig {
         check.ranges();
         check.routers();
         check.services();
+        check.middlewares();
         check.unused();
         check.problems
     }
@@ -83,6 +94,7 @@ impl Check<'_> {
         for (name, entrypoint) in &config.entrypoints {
             self.name("entrypoints", "entrypoint", name);
             self.listener(&mut owners, &entrypoint.address, Some(name));
+            self.uses("entrypoint", "entrypoints", name, &entrypoint.middlewares);
         }
         if let Some(admin) = &config.admin {
             self.listener(&mut owners, &admin.address, None);

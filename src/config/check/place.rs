@@ -6,7 +6,7 @@ use std::ops::Range;
 
 /// A step from a part of the configuration to one inside it.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Key<'a> {
+pub(crate) enum Key<'a> {
     /// The value of a key.
     Name(&'a str),
     /// The key itself.
@@ -126,6 +126,22 @@ impl Tree<'_> {
             Some(_) => true,
             None => self.root.taken.iter().any(|taken| taken == section),
         }
+    }
+
+    /// Whether nothing of a block was taken out.
+    pub(super) fn is_whole(&self, path: &[Key<'_>]) -> bool {
+        let mut map = self.root;
+        for key in path {
+            let (Key::Name(name) | Key::Entry(name)) = key else {
+                return true;
+            };
+            match map.entries.get(*name).map(|entry| &entry.value.kind) {
+                Some(Kind::Map(inner)) => map = inner,
+                Some(Kind::StandIn) => return false,
+                _ => return true,
+            }
+        }
+        map.taken.is_empty()
     }
 
     /// Whether a value comes from outside the files, and must not be printed.

@@ -70,21 +70,27 @@ impl Check<'_> {
         }
     }
 
-    fn number(&mut self, path: &[Key<'_>], value: u64, min: u64, max: u64) {
+    pub(super) fn number(&mut self, path: &[Key<'_>], value: u64, min: u64, max: u64) {
         if !(min..=max).contains(&value) {
             let [value, min, max] = [value, min, max].map(|number| number.to_string());
             self.out_of_range(path, &value, &min, &max);
         }
     }
 
-    fn duration(&mut self, path: &[Key<'_>], value: Duration, min: Duration, max: Duration) {
+    pub(super) fn duration(
+        &mut self,
+        path: &[Key<'_>],
+        value: Duration,
+        min: Duration,
+        max: Duration,
+    ) {
         if !(min..=max).contains(&value) {
             let [value, min, max] = [value, min, max].map(duration::format);
             self.out_of_range(path, &value, &min, &max);
         }
     }
 
-    fn size(&mut self, path: &[Key<'_>], value: usize, min: usize, max: usize) {
+    pub(super) fn size(&mut self, path: &[Key<'_>], value: usize, min: usize, max: usize) {
         if !(min..=max).contains(&value) {
             let [value, min, max] = [value, min, max].map(size::format);
             self.out_of_range(path, &value, &min, &max);

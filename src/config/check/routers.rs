@@ -45,6 +45,7 @@ impl Check<'_> {
                     self.unknown(&place, message, entrypoint, names);
                 }
             }
+            self.uses("router", "routers", name, &router.middlewares);
             for warning in router.rule.warnings() {
                 let place = [
                     Key::Name("routers"),
@@ -65,15 +66,16 @@ impl Check<'_> {
     }
 
     /// Whether something of this name was declared, even if it could not be read.
-    fn exists(&self, section: &'static str, name: &str) -> bool {
+    pub(super) fn exists(&self, section: &'static str, name: &str) -> bool {
         match (&self.tree, section) {
             (Some(tree), _) => tree.declares(section, name),
             (None, "services") => self.config.services.contains_key(name),
+            (None, "middlewares") => self.config.middlewares.contains_key(name),
             (None, _) => self.config.entrypoints.contains_key(name),
         }
     }
 
-    fn unknown<'n>(
+    pub(super) fn unknown<'n>(
         &mut self,
         path: &[Key<'_>],
         message: String,

@@ -58,6 +58,7 @@ impl Check<'_> {
         let config = self.config;
         let used: HashSet<&str> = (config.routers.values())
             .map(|router| router.service.as_str())
+            .chain((config.middlewares.values()).filter_map(|each| each.settings().service()))
             .collect();
         for name in config
             .services
@@ -67,6 +68,7 @@ impl Check<'_> {
             let problem = Problem::new(Code::Unused, format!("no router uses service `{name}`"));
             self.report(&[Key::Name("services"), Key::Entry(name)], problem);
         }
+        self.unused_middlewares();
     }
 
     fn neither(&mut self, name: &str) {
@@ -148,7 +150,7 @@ impl Check<'_> {
         }
     }
 
-    fn file(&mut self, place: &[Key<'_>], path: &Path, key: &str) {
+    pub(super) fn file(&mut self, place: &[Key<'_>], path: &Path, key: &str) {
         match std::fs::metadata(path) {
             Ok(metadata) if !metadata.is_file() => {
                 self.report(

@@ -83,8 +83,8 @@ fn the_providers_directory_adds_routers_and_services_alone() {
     assert!(loaded.config.is_none());
     assert_eq!(
         told,
-        "conf.d/c.hcl:1:1: error[E016]: `admin` may not stand in this directory; only `routers` and `services` may\n\
-         conf.d/c.hcl:2:1: error[E016]: `variables` may not stand in this directory; only `routers` and `services` may"
+        "conf.d/c.hcl:1:1: error[E016]: `admin` may not stand in this directory; only `routers`, `services` and `middlewares` may\n\
+         conf.d/c.hcl:2:1: error[E016]: `variables` may not stand in this directory; only `routers`, `services` and `middlewares` may"
     );
 }
 

@@ -3,6 +3,7 @@
 mod directories;
 mod hostile;
 mod many;
+mod middlewares;
 
 use super::load::{load_in, load_text};
 use super::*;
@@ -68,6 +69,13 @@ fn told(text: &str) -> Vec<String> {
         format!("{place}{} {}{help}", d.code.as_str(), d.message)
     };
     diagnostics.iter().map(line).collect()
+}
+
+/// What is told of a configuration with these middlewares, the first line of which is line 17 of the file; the one
+/// called `x` is used.
+pub(in crate::config) fn told_of(middlewares: &str) -> Vec<String> {
+    let used = MINIMAL.replace("rule ", "middlewares = [\"x\"]\n  rule ");
+    told(&format!("{}{middlewares}", used.replacen("\n\n", "\n", 1)))
 }
 
 #[test]
@@ -223,8 +231,8 @@ fn each_problem_is_told_where_it_is() {
             "17:1 E004 unknown key `routes`; did you mean `routers`?",
         ),
         (
-            "middlewares \"x\" {}",
-            "17:1 E004 unknown key `middlewares`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `providers`, `admin`, `variables`",
+            "metrics \"x\" {}",
+            "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `admin`, `variables`",
         ),
         (
             "shutdown_timeout_secs = \"x\"",

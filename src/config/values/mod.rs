@@ -2,6 +2,7 @@
 
 mod address;
 pub(crate) mod duration;
+mod http_url;
 pub(crate) mod net;
 mod problem;
 mod secret;
@@ -9,9 +10,13 @@ pub(crate) mod size;
 mod url;
 
 pub use address::Address;
+pub use http_url::HttpUrl;
 pub use problem::ValueError;
 pub(crate) use secret::NEWTYPE as SECRET;
 pub use secret::Secret;
 pub use url::{Scheme, ServerUrl};
 
 pub(crate) use problem::{STAND_IN, parsed};
+
+/// The name of an enum whose variant stands in the block itself, as `type = "..."`.
+pub(crate) const TAGGED: &str = "type";

@@ -1,0 +1,53 @@
+//! The layers of this crate as methods of tower's `ServiceBuilder`.
+//!
+//! ```
+//! use a3s_layers::builder::ServiceBuilderExt;
+//! use http::Request;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # tokio_test::block_on(async {
+//! let service = ServiceBuilder::new()
+//!     .strip_prefix(["/api"])
+//!     .service(service_fn(|request: Request<()>| async move {
+//!         Ok::<_, std::convert::Infallible>(request.uri().path().to_owned())
+//!     }));
+//! let request = Request::get("/api/users").body(()).unwrap();
+//! assert_eq!(service.oneshot(request).await.unwrap(), "/users");
+//! # });
+//! ```
+
+use crate::headers::HeadersLayer;
+use crate::ip_allow::IpAllowLayer;
+use crate::strip_prefix::StripPrefixLayer;
+use tower::ServiceBuilder;
+use tower::layer::util::Stack;
+
+/// One method for each layer: those with few parameters take them, the others take the layer.
+pub trait ServiceBuilderExt<L>: Sized {
+    /// Adds any layer; the other methods are made of this one.
+    fn add<T>(self, layer: T) -> ServiceBuilder<Stack<T, L>>;
+
+    /// Sets, adds and removes header fields: [`HeadersLayer`].
+    fn headers(self, layer: HeadersLayer) -> ServiceBuilder<Stack<HeadersLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Lets only some clients through: [`IpAllowLayer`].
+    fn ip_allow(self, layer: IpAllowLayer) -> ServiceBuilder<Stack<IpAllowLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Takes a prefix off the path: [`StripPrefixLayer`].
+    fn strip_prefix(
+        self,
+        prefixes: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> ServiceBuilder<Stack<StripPrefixLayer, L>> {
+        self.add(StripPrefixLayer::new(prefixes))
+    }
+}
+
+impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
+    fn add<T>(self, layer: T) -> ServiceBuilder<Stack<T, L>> {
+        self.layer(layer)
+    }
+}

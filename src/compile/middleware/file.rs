@@ -1,0 +1,99 @@
+//! Files that a middleware goes on reading: keys, users.
+
+use super::upkeep::Task;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+use tower::BoxError;
+
+/// How often a file is read again. Comparing what it holds finds every change on every file system, and a file of keys
+/// is read in no time.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The largest file of keys or users.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// A file, and what it held when it was last read.
+#[derive(Debug)]
+pub(super) struct Followed {
+    path: PathBuf,
+    text: String,
+}
+
+impl Followed {
+    /// Reads a file for the first time.
+    pub(super) fn read(path: &std::path::Path) -> Result<Self, BoxError> {
+        let text = read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            text,
+        })
+    }
+
+    /// What it holds.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Hands what the file holds to `replace` whenever that has changed. What cannot be read or used leaves everything
+    /// as it was, and is told in the log, once for each change.
+    pub(super) fn follow(
+        self,
+        middleware: &str,
+        replace: impl Fn(&str) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) -> Task {
+        let middleware = middleware.to_owned();
+        Box::pin(async move {
+            let Self { path, mut text } = self;
+            let mut told: Option<String> = None;
+            let mut ticks = interval(PERIOD);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let again = path.clone();
+                let Ok(found) = tokio::task::spawn_blocking(move || read(&again)).await else {
+                    return;
+                };
+                let outcome = match found {
+                    Ok(found) if found == text => {
+                        told = None;
+                        continue;
+                    }
+                    Ok(found) => replace(&found).map(|()| text = found),
+                    Err(error) => Err(error.into()),
+                };
+                let path = path.display();
+                match outcome {
+                    Ok(()) => {
+                        told = None;
+                        tracing::info!(%middleware, %path, "the file has changed and is in use");
+                    }
+                    Err(error) => {
+                        let error = error.to_string();
+                        if told.as_ref() != Some(&error) {
+                            tracing::warn!(%middleware, %path, %error, "the file is of no use, what it held before stays");
+                            told = Some(error);
+                        }
+                    }
+                }
+            }
+        })
+    }
+}
+
+/// Never waits, as it would for the writer of a pipe.
+fn read(path: &std::path::Path) -> io::Result<String> {
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut text = String::new();
+    let read = File::open(path)?
+        .take(MAX_BYTES + 1)
+        .read_to_string(&mut text)?;
+    if read as u64 > MAX_BYTES {
+        return Err(io::Error::other("the file is larger than 4 MiB"));
+    }
+    Ok(text)
+}

@@ -1,0 +1,149 @@
+//! `middlewares "name"`: one layer each, kept from one configuration to the next while what is written stays the same.
+//! With the layer stays its state: counts, breakers, what it has fetched.
+
+mod file;
+mod headers;
+mod ip_allow;
+mod upkeep;
+
+use super::upstream::Services;
+use super::{CompileError, Kept};
+use crate::config::{GatewayConfig, MiddlewareConfig};
+use crate::stack::{HttpLayer, erase};
+use a3s_layers::strip_prefix::StripPrefixLayer;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tower::BoxError;
+use upkeep::{Task, Upkeep};
+
+/// The middlewares of a configuration, by name.
+pub type Middlewares = HashMap<Arc<str>, Middleware>;
+
+/// Makes a layer of the settings of a middleware of some type.
+pub type CustomType = Arc<dyn Fn(&serde_json::Value) -> Result<HttpLayer, BoxError> + Send + Sync>;
+
+/// Types of middlewares that the program brings with it, by name.
+pub type CustomTypes = HashMap<String, CustomType>;
+
+/// A middleware that may run: its layer, and what is to be done for it beside requests.
+#[derive(Debug, Clone)]
+pub struct Middleware {
+    config: MiddlewareConfig,
+    layer: HttpLayer,
+    upkeep: Arc<Upkeep>,
+}
+
+impl Middleware {
+    /// Begins with what is to be done beside requests, if that has not begun. It ends when the middleware is dropped.
+    pub fn start_upkeep(&self) {
+        self.upkeep.start();
+    }
+}
+
+/// What a middleware is made of.
+struct Made {
+    layer: HttpLayer,
+    tasks: Vec<Task>,
+}
+
+impl From<HttpLayer> for Made {
+    fn from(layer: HttpLayer) -> Made {
+        Made {
+            layer,
+            tasks: Vec::new(),
+        }
+    }
+}
+
+pub(super) fn middlewares(
+    config: &GatewayConfig,
+    kept: &Kept,
+    services: &Services,
+) -> Result<Middlewares, CompileError> {
+    let mut middlewares = Middlewares::with_capacity(config.middlewares.len());
+    for (name, config) in &config.middlewares {
+        let before = kept.middlewares.get(&**name);
+        let middleware = match before {
+            // One that leads to a service is made anew with it.
+            Some(before) if before.config == *config && config.service().is_none() => {
+                before.clone()
+            }
+            _ => {
+                let made = make(name, config, kept, services);
+                let Some(Made { layer, tasks }) = made.map_err(|source| {
+                    let middleware = name.clone();
+                    CompileError::Middleware { middleware, source }
+                })?
+                else {
+                    continue;
+                };
+                Middleware {
+                    config: config.clone(),
+                    layer,
+                    upkeep: Arc::new(Upkeep::new(tasks)),
+                }
+            }
+        };
+        middlewares.insert(name.as_str().into(), middleware);
+    }
+    Ok(middlewares)
+}
+
+/// None for a chain, which is nothing but the layers that it names.
+fn make(
+    name: &str,
+    config: &MiddlewareConfig,
+    kept: &Kept,
+    services: &Services,
+) -> Result<Option<Made>, BoxError> {
+    let _ = (name, services);
+    let made = match config {
+        MiddlewareConfig::Chain(_) => return Ok(None),
+        MiddlewareConfig::Custom(custom) => match kept.types.get(&custom.kind) {
+            Some(make) => make(&custom.settings)?.into(),
+            None => return Err(format!("the type `{}` is unknown", custom.kind).into()),
+        },
+        MiddlewareConfig::Headers(config) => headers::layer(config)?,
+        MiddlewareConfig::IpAllow(config) => ip_allow::layer(config),
+        MiddlewareConfig::StripPrefix(config) => {
+            erase(StripPrefixLayer::new(&config.prefixes)).into()
+        }
+    };
+    Ok(Some(made))
+}
+
+/// The layers that a list of names stands for, the outermost first.
+pub(super) fn layers<'m>(
+    names: &[String],
+    config: &GatewayConfig,
+    middlewares: &'m Middlewares,
+) -> Result<Vec<&'m HttpLayer>, CompileError> {
+    let mut layers = Vec::new();
+    add_layers(names, config, middlewares, &mut layers, 0)?;
+    Ok(layers)
+}
+
+/// The configuration's check lets chains be nested no deeper.
+const MAX_DEPTH: usize = 64;
+
+fn add_layers<'m>(
+    names: &[String],
+    config: &GatewayConfig,
+    middlewares: &'m Middlewares,
+    layers: &mut Vec<&'m HttpLayer>,
+    depth: usize,
+) -> Result<(), CompileError> {
+    for name in names {
+        match (config.middlewares.get(name), middlewares.get(&**name)) {
+            (Some(MiddlewareConfig::Chain(chain)), _) if depth < MAX_DEPTH => {
+                add_layers(&chain.middlewares, config, middlewares, layers, depth + 1)?;
+            }
+            (_, Some(middleware)) => layers.push(&middleware.layer),
+            _ => {
+                let text = format!("unknown middleware `{name}`");
+                return Err(CompileError::Invalid(text));
+            }
+        }
+    }
+    Ok(())
+}

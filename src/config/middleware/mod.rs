@@ -1,0 +1,195 @@
+//! `middlewares "name" { type = "..." }`: what happens to a request on its way.
+//!
+//! One variant for each type, with keys of its own; the table at the end of this file names them all.
+
+mod chain;
+mod headers;
+mod ip_allow;
+mod strip_prefix;
+
+pub use chain::ChainConfig;
+pub use headers::HeadersConfig;
+pub use ip_allow::IpAllowConfig;
+pub use strip_prefix::StripPrefixConfig;
+
+use super::check::Place;
+use super::diagnostic::{Diagnostics, Problem, did_you_mean};
+use super::{code::Code, values::TAGGED};
+use serde::de::{EnumAccess, VariantAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::path::PathBuf;
+
+/// What the configuration of a middleware says of itself.
+pub(crate) trait Settings {
+    /// Reports what is wrong with the values, each at its place.
+    fn check(&self, place: &mut Place<'_, '_>) {
+        let _ = place;
+    }
+
+    /// The files that it names, to be taken relative to the configuration.
+    fn files(&mut self) -> Vec<&mut PathBuf> {
+        Vec::new()
+    }
+
+    /// The service that it sends requests to, if any.
+    fn service(&self) -> Option<&str> {
+        None
+    }
+
+    /// The middlewares that it stands for, if any.
+    fn middlewares(&self) -> &[String] {
+        &[]
+    }
+}
+
+/// A middleware of a type that the program brings with it (`Gateway::builder`).
+#[derive(Debug, Clone)]
+pub struct CustomConfig {
+    /// What is written as its `type`.
+    pub kind: String,
+    /// Everything else that is written.
+    pub settings: serde_json::Value,
+    /// What to say, and where, in a gateway that knows no such type.
+    pub(crate) unknown: Option<Box<Diagnostics>>,
+}
+
+impl CustomConfig {
+    /// A middleware of type `kind`, with these settings.
+    pub fn new(kind: impl Into<String>, settings: serde_json::Value) -> CustomConfig {
+        CustomConfig {
+            kind: kind.into(),
+            settings,
+            unknown: None,
+        }
+    }
+
+    /// The problem of a type that nobody knows; `types` are those that somebody does.
+    pub(super) fn problem<'t>(&self, name: &str, types: impl Iterator<Item = &'t str>) -> Problem {
+        let kind = &self.kind;
+        let message = format!("middleware `{name}` is of the unknown type `{kind}`");
+        let help = did_you_mean(kind, types);
+        Problem::new(Code::UnknownType, message).help(help)
+    }
+}
+
+/// Where it was read is no part of it.
+impl PartialEq for CustomConfig {
+    fn eq(&self, other: &CustomConfig) -> bool {
+        self.kind == other.kind && self.settings == other.settings
+    }
+}
+
+impl Settings for CustomConfig {}
+
+/// What is written for a middleware, with its type beside its keys.
+#[derive(Serialize)]
+struct Tagged<'a, T> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(flatten)]
+    settings: &'a T,
+}
+
+macro_rules! types {
+    ($($kind:literal: $variant:ident($config:ident), $summary:literal;)*) => {
+        /// A middleware: its type, and the keys that this type has.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum MiddlewareConfig {
+            $(#[doc = $summary] $variant($config),)*
+            /// A type that the program brings with it.
+            Custom(CustomConfig),
+        }
+
+        impl MiddlewareConfig {
+            /// The types that every gateway has.
+            pub const TYPES: &[&str] = &[$($kind),*];
+
+            /// Its `type`.
+            pub fn kind(&self) -> &str {
+                match self {
+                    $(MiddlewareConfig::$variant(_) => $kind,)*
+                    MiddlewareConfig::Custom(config) => &config.kind,
+                }
+            }
+
+            /// The service that it sends requests to, if any.
+            pub(crate) fn service(&self) -> Option<&str> {
+                self.settings().service()
+            }
+
+            pub(crate) fn settings(&self) -> &dyn Settings {
+                match self {
+                    $(MiddlewareConfig::$variant(config) => config,)*
+                    MiddlewareConfig::Custom(config) => config,
+                }
+            }
+
+            pub(crate) fn settings_mut(&mut self) -> &mut dyn Settings {
+                match self {
+                    $(MiddlewareConfig::$variant(config) => config,)*
+                    MiddlewareConfig::Custom(config) => config,
+                }
+            }
+        }
+
+        impl Serialize for MiddlewareConfig {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(MiddlewareConfig::$variant(settings) => {
+                        Tagged { kind: $kind, settings }.serialize(serializer)
+                    })*
+                    MiddlewareConfig::Custom(config) => {
+                        // What somebody else's keys mean is not known: any of them may be a secret.
+                        Tagged { kind: &config.kind, settings: &Hidden { settings: "***" } }.serialize(serializer)
+                    }
+                }
+            }
+        }
+
+        $(impl From<$config> for MiddlewareConfig {
+            fn from(config: $config) -> MiddlewareConfig {
+                MiddlewareConfig::$variant(config)
+            }
+        })*
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = MiddlewareConfig;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a middleware")
+            }
+
+            fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<MiddlewareConfig, A::Error> {
+                let (kind, settings) = data.variant::<String>()?;
+                match kind.as_str() {
+                    $($kind => settings.newtype_variant().map(MiddlewareConfig::$variant),)*
+                    _ => {
+                        let settings = settings.newtype_variant()?;
+                        Ok(MiddlewareConfig::Custom(CustomConfig::new(kind, settings)))
+                    }
+                }
+            }
+        }
+    };
+}
+
+#[derive(Serialize)]
+struct Hidden {
+    settings: &'static str,
+}
+
+struct Read;
+
+impl<'de> Deserialize<'de> for MiddlewareConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MiddlewareConfig, D::Error> {
+        deserializer.deserialize_enum(TAGGED, MiddlewareConfig::TYPES, Read)
+    }
+}
+
+types! {
+    "chain": Chain(ChainConfig), "Several middlewares under one name.";
+    "headers": Headers(HeadersConfig), "Sets, adds and removes header fields.";
+    "ip-allow": IpAllow(IpAllowConfig), "Lets only some addresses through.";
+    "strip-prefix": StripPrefix(StripPrefixConfig), "Takes a prefix off the path.";
+}

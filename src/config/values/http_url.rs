@@ -1,0 +1,114 @@
+//! The URL of a resource that the gateway asks for itself.
+
+use super::{STAND_IN, Scheme, ServerUrl, ValueError, parsed};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{fmt, str::FromStr};
+
+/// Where to ask, and for what: `https://auth.example/check?x=1`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HttpUrl {
+    server: ServerUrl,
+    path: String,
+}
+
+impl HttpUrl {
+    /// Scheme, host and port.
+    pub fn server(&self) -> &ServerUrl {
+        &self.server
+    }
+
+    /// Path and query; `/` where none is written.
+    pub fn path_and_query(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether it is asked for over TLS.
+    pub fn is_https(&self) -> bool {
+        self.server.scheme() == Scheme::Https
+    }
+}
+
+impl FromStr for HttpUrl {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<HttpUrl, ValueError> {
+        if text == STAND_IN {
+            return Ok(HttpUrl {
+                server: text.parse()?,
+                path: "/".to_owned(),
+            });
+        }
+        let start = text.find("://").map_or(0, |colon| colon + 3);
+        let end = text[start..]
+            .find(['/', '?', '#'])
+            .map_or(text.len(), |at| start + at);
+        let server: ServerUrl = text[..end].parse()?;
+        let rest = &text[end..];
+        if let Some(fragment) = rest.find('#') {
+            return Err(ValueError::new("a fragment (`#`) is not sent to servers")
+                .at(end + fragment..text.len()));
+        }
+        let path = match rest.starts_with('/') {
+            true => rest.to_owned(),
+            false => format!("/{rest}"),
+        };
+        if path.parse::<http::uri::PathAndQuery>().is_err() || !path.is_ascii() {
+            return Err(
+                ValueError::new("the path has characters that a URL cannot have")
+                    .at(end..text.len())
+                    .help("percent-encode them"),
+            );
+        }
+        Ok(HttpUrl { server, path })
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.server, self.path)
+    }
+}
+
+impl Serialize for HttpUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for HttpUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<HttpUrl, D::Error> {
+        parsed(
+            deserializer,
+            "a URL such as \"https://auth.example/check\"",
+            str::parse,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_has_a_server_and_a_path() {
+        for (text, server, path) in [
+            ("http://a", "http://a", "/"),
+            ("http://a:81/", "http://a:81", "/"),
+            ("https://a/b/c?d=e", "https://a", "/b/c?d=e"),
+            ("http://[::1]:8?x", "http://[::1]:8", "/?x"),
+        ] {
+            let url: HttpUrl = text.parse().unwrap();
+            assert_eq!(url.server().to_string(), server);
+            assert_eq!(url.path_and_query(), path);
+        }
+        for (text, span) in [
+            ("a/b", None),
+            ("ftp://a/b", Some(0..3)),
+            ("http://u:p@a/b", Some(7..11)),
+            ("http://a/b#c", Some(10..12)),
+            ("http://a/b c", Some(8..12)),
+        ] {
+            assert_eq!(text.parse::<HttpUrl>().unwrap_err().span, span, "{text}");
+        }
+    }
+}
