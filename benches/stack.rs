@@ -3,7 +3,7 @@
 //! Each figure holds the making of one request and the dropping of one answer, `bare` little else: what
 //! the others cost is what they take more than `bare`.
 
-use a3s_gateway::compile::{Kept, Services, compile};
+use a3s_gateway::compile::{Kept, Middlewares, Services, compile};
 use a3s_gateway::config::GatewayConfig;
 use a3s_gateway::stack::{HttpService, Request, Response, erase};
 use a3s_gateway::telemetry::metrics::Metrics;
@@ -55,6 +55,8 @@ fn route() -> HttpService {
         metrics: Arc::new(Metrics::new(1)),
         admin: BoxCloneSyncService::new(bare()),
         services: Services::new(),
+        middlewares: Middlewares::new(),
+        types: Arc::default(),
     };
     let compiled = compile(&config, &kept).expect("it names no files");
     compiled.entrypoints[0].table.routes()[0].service.clone()
