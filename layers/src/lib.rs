@@ -1,6 +1,7 @@
 //! Tower layers for gateways, usable in any axum or Tower app.
 
 pub mod answer;
+pub mod auth;
 pub mod balance;
 pub mod builder;
 pub mod catch_panic;

@@ -1,4 +1,4 @@
-//! Gives a request another path. The query stays.
+//! Gives a request another path, or another query.
 
 use bytes::Bytes;
 use http::Uri;
@@ -10,6 +10,21 @@ pub(crate) fn set_path(uri: &mut Uri, path: &str) {
         Some(query) => Bytes::from([path, "?", query].concat()),
         None => Bytes::copy_from_slice(path.as_bytes()),
     };
+    set_path_and_query(uri, text);
+}
+
+/// Replaces the query of `uri`, which has one or not. Where the two make no URI, nothing changes.
+#[cfg(feature = "api-key")]
+pub(crate) fn set_query(uri: &mut Uri, query: Option<&str>) {
+    let path = uri.path();
+    let text = match query {
+        Some(query) => Bytes::from([path, "?", query].concat()),
+        None => Bytes::copy_from_slice(path.as_bytes()),
+    };
+    set_path_and_query(uri, text);
+}
+
+fn set_path_and_query(uri: &mut Uri, text: Bytes) {
     let Ok(path_and_query) = PathAndQuery::from_maybe_shared(text) else {
         return;
     };
