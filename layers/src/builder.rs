@@ -16,6 +16,10 @@
 //! # });
 //! ```
 
+#[cfg(feature = "api-key")]
+use crate::auth::api_key::ApiKeyLayer;
+#[cfg(feature = "basic-auth")]
+use crate::auth::basic_auth::BasicAuthLayer;
 use crate::headers::HeadersLayer;
 use crate::ip_allow::IpAllowLayer;
 use crate::strip_prefix::StripPrefixLayer;
@@ -26,6 +30,18 @@ use tower::layer::util::Stack;
 pub trait ServiceBuilderExt<L>: Sized {
     /// Adds any layer; the other methods are made of this one.
     fn add<T>(self, layer: T) -> ServiceBuilder<Stack<T, L>>;
+
+    /// Asks for an API key: [`ApiKeyLayer`].
+    #[cfg(feature = "api-key")]
+    fn api_key(self, layer: ApiKeyLayer) -> ServiceBuilder<Stack<ApiKeyLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Asks for a name and its password: [`BasicAuthLayer`].
+    #[cfg(feature = "basic-auth")]
+    fn basic_auth(self, layer: BasicAuthLayer) -> ServiceBuilder<Stack<BasicAuthLayer, L>> {
+        self.add(layer)
+    }
 
     /// Sets, adds and removes header fields: [`HeadersLayer`].
     fn headers(self, layer: HeadersLayer) -> ServiceBuilder<Stack<HeadersLayer, L>> {
