@@ -7,6 +7,7 @@ pub mod builder;
 pub mod catch_panic;
 #[cfg(feature = "claims")]
 pub mod claims;
+pub mod connection;
 pub mod endpoint;
 pub mod error;
 pub mod headers;
