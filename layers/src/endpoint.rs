@@ -46,6 +46,30 @@ impl Endpoint {
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
+
+    /// Begins an exchange, or a connection. It is under way until what this returns is dropped.
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+}
+
+/// An exchange, or a connection, that is under way.
+#[derive(Debug)]
+pub struct InFlight(Arc<Endpoint>);
+
+impl InFlight {
+    /// Ends it as one that failed.
+    pub fn fail(self) {
+        self.0.failures.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The [`Observer`] that keeps an endpoint's counts.
@@ -53,20 +77,17 @@ impl Endpoint {
 pub struct EndpointCounts(pub Arc<Endpoint>);
 
 impl<B> Observer<B> for EndpointCounts {
-    type Exchange = Self;
+    type Exchange = InFlight;
 
-    fn start(&self, _: &Request<B>) -> Self {
-        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.0.requests.fetch_add(1, Ordering::Relaxed);
-        self.clone()
+    fn start(&self, _: &Request<B>) -> InFlight {
+        self.0.enter()
     }
 }
 
-impl Exchange for EndpointCounts {
+impl Exchange for InFlight {
     fn end(self, outcome: &Outcome) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
         if outcome.status.is_none() && outcome.end == crate::observe::End::Failed {
-            self.0.failures.fetch_add(1, Ordering::Relaxed);
+            self.fail();
         }
     }
 }

@@ -3,6 +3,7 @@
 //! An entrypoint holds one [`RequestDispatcher`]. A reload stores a new [`Table`] in it; a
 //! request under way keeps the stack that it was given.
 
+pub mod connection;
 pub mod path;
 pub mod request;
 pub mod table;

@@ -5,9 +5,11 @@ mod socket;
 
 pub use socket::Socket;
 
+use a3s_layers::connection::HasPeer;
 use a3s_layers::peer::Peer;
 use axum::body::Body;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tower::util::{BoxCloneSyncService, BoxCloneSyncServiceLayer};
 use tower::{BoxError, Layer, Service, layer::layer_fn};
@@ -38,8 +40,24 @@ pub struct Connection {
     pub ticket: drain::Ticket,
 }
 
+impl HasPeer for Connection {
+    fn peer_ip(&self) -> IpAddr {
+        self.peer.address().ip()
+    }
+
+    fn refuse(self) {
+        self.io.reset();
+    }
+}
+
 /// What an entrypoint does with a connection, to its end.
 pub type ConnectionService = BoxCloneSyncService<Connection, (), Infallible>;
+
+/// A middleware, ready to be put on any [`ConnectionService`].
+pub type ConnectionLayer = BoxCloneSyncServiceLayer<ConnectionService, Connection, (), Infallible>;
+
+/// The servers of a service: it serves a connection to its end, or fails.
+pub type TcpService = BoxCloneSyncService<Connection, (), BoxError>;
 
 /// Turns any layer whose service takes our request and answers with some body into an [`HttpLayer`].
 pub fn erase<L, B>(layer: L) -> HttpLayer

@@ -257,7 +257,7 @@ async fn open(origin: &Arc<Origin>) -> Result<Sender, UpstreamError> {
         return Ok(sender);
     }
     let broken = |error| UpstreamError::new(Failure::Connect, error);
-    let (io, speaks_h2) = origin.connect().await?;
+    let (io, speaks_h2) = origin.connect_http().await?;
     if speaks_h2 {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())

@@ -22,6 +22,8 @@ pub enum Scheme {
     H2c,
     /// HTTP/2 or HTTP/1.1 over TLS, as the server likes.
     Https,
+    /// Bytes, whatever they mean.
+    Tcp,
 }
 
 /// One server as connections see it. Its pools live on the workers, and end with it.
@@ -104,7 +106,7 @@ impl Origin {
     pub(super) fn uri_scheme(&self) -> http::uri::Scheme {
         match self.scheme {
             Scheme::Https => http::uri::Scheme::HTTPS,
-            Scheme::Http | Scheme::H2c => http::uri::Scheme::HTTP,
+            Scheme::Http | Scheme::H2c | Scheme::Tcp => http::uri::Scheme::HTTP,
         }
     }
 
@@ -113,17 +115,21 @@ impl Origin {
         self.speaks_h2.load(Ordering::Relaxed)
     }
 
-    /// Opens a connection; the second half says whether it speaks HTTP/2.
-    pub(super) async fn connect(&self) -> Result<(TokioIo<Socket>, bool), UpstreamError> {
+    /// Opens a connection for HTTP; the second half says whether it speaks HTTP/2.
+    pub(super) async fn connect_http(&self) -> Result<(TokioIo<Socket>, bool), UpstreamError> {
+        let io = self.connect().await?;
+        let h2 = match &io {
+            Socket::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Socket::Tcp(_) | Socket::Unix(_) => self.scheme == Scheme::H2c,
+        };
+        self.speaks_h2.store(h2, Ordering::Relaxed);
+        Ok((TokioIo::new(io), h2))
+    }
+
+    /// Opens a connection.
+    pub(super) async fn connect(&self) -> Result<Socket, UpstreamError> {
         match tokio::time::timeout(self.connect_timeout, self.open()).await {
-            Ok(Ok(io)) => {
-                let h2 = match &io {
-                    Socket::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
-                    Socket::Tcp(_) | Socket::Unix(_) => self.scheme == Scheme::H2c,
-                };
-                self.speaks_h2.store(h2, Ordering::Relaxed);
-                Ok((TokioIo::new(io), h2))
-            }
+            Ok(Ok(io)) => Ok(io),
             Ok(Err(error)) => Err(UpstreamError::new(Failure::Connect, error)),
             Err(_) => Err(Failure::ConnectTimeout.into()),
         }

@@ -3,9 +3,11 @@
 mod body;
 pub mod client;
 mod connect;
+mod copy;
 pub mod forward;
 mod link;
 mod pool;
+pub mod tcp;
 pub mod tls;
 
 pub use body::ResponseBody;
