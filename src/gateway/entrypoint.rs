@@ -6,7 +6,7 @@ use crate::dispatch::RequestDispatcher;
 use crate::dispatch::table::Table;
 use crate::error::{Error, Result};
 use crate::serve::http_server::HttpServer;
-use crate::serve::listener::{self, Bind, Handling, Listener};
+use crate::serve::listener::{self, Bind, Handling, Listener, PastMax};
 use crate::serve::worker::Workers;
 use crate::stack::drain::{Drain, Phase};
 use arc_swap::ArcSwap;
@@ -168,6 +168,7 @@ fn parts(compiled: CompiledEntrypoint) -> (Table, impl FnOnce(&Arc<ArcSwap<Table
         Handling {
             service: BoxCloneSyncService::new(HttpServer::new(limits, dispatcher)),
             max_connections,
+            past_max: PastMax::Waits,
             trusted_proxies,
         }
     };

@@ -1,13 +1,13 @@
 //! A listening socket, and the loop that accepts from it.
 
 use super::worker::Workers;
-use crate::stack::drain::{Drain, Ticket};
+use crate::stack::drain::Drain;
 use crate::stack::{Connection, ConnectionService, Socket};
 use a3s_layers::peer::{Peer, TrustedProxies};
 use arc_swap::ArcSwap;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
-use socket2::{Domain, SockAddr, Type};
+use socket2::{Domain, SockAddr, SockRef, Type};
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -138,10 +138,28 @@ impl Listener {
 pub struct Handling {
     /// Serves a connection.
     pub service: ConnectionService,
-    /// Past so many connections accepting pauses, and clients wait in the kernel's queue.
+    /// How many connections may be open at a time.
     pub max_connections: Option<usize>,
+    /// What becomes of those past it.
+    pub past_max: PastMax,
     /// Whose forwarded headers are believed.
     pub trusted_proxies: TrustedProxies,
+}
+
+/// What becomes of a connection past the most that may be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PastMax {
+    /// Accepting pauses, and the client waits in the kernel's queue.
+    Waits,
+    /// It is reset.
+    Reset,
+}
+
+impl Handling {
+    fn is_full(&self, drain: &Drain) -> bool {
+        let max = self.max_connections;
+        max.is_some_and(|max| drain.open() >= max)
+    }
 }
 
 /// Accepts until told to stop, and hands connections to the workers. What the kernel has already taken
@@ -168,11 +186,11 @@ pub async fn accept(
     let accepting = async {
         loop {
             // The limit may be another one by the time that a connection ends.
-            let is_full = || {
-                let limit = handling.load().max_connections;
-                limit.is_some_and(|limit| drain.open() >= limit)
+            let must_wait = || {
+                let handling = handling.load();
+                handling.past_max == PastMax::Waits && handling.is_full(&drain)
             };
-            drain.wait_while(is_full).await;
+            drain.wait_while(must_wait).await;
             let mut ready = match fd.readable().await {
                 Ok(ready) => ready,
                 Err(error) => {
@@ -181,7 +199,7 @@ pub async fn accept(
                 }
             };
             match accept_one(fd.get_ref()) {
-                Ok((fd, peer)) => start(fd, peer, &local, &handling, &workers, drain.enter()),
+                Ok((fd, peer)) => start(fd, peer, &local, &handling, &workers, &drain),
                 Err(error) => match error {
                     Errno::AGAIN => ready.clear_ready(),
                     // The client went away between the kernel's accept and ours.
@@ -202,7 +220,7 @@ pub async fn accept(
     // the path is ours.
     drop(file);
     while let Ok((fd, peer)) = accept_one(fd.get_ref()) {
-        start(fd, peer, &local, &handling, &workers, drain.enter());
+        start(fd, peer, &local, &handling, &workers, &drain);
     }
 }
 
@@ -236,9 +254,16 @@ fn start(
     local: &Bind,
     handling: &ArcSwap<Handling>,
     workers: &Workers,
-    ticket: Ticket,
+    drain: &Arc<Drain>,
 ) {
     let handling = handling.load_full();
+    if handling.past_max == PastMax::Reset && handling.is_full(drain) {
+        tracing::debug!(?peer, ?local, "a connection is refused: there are too many");
+        // A socket that knows no such option is closed as any other.
+        let _ = SockRef::from(&fd).set_linger(Some(Duration::ZERO));
+        return;
+    }
+    let ticket = drain.enter();
     // A client on a Unix socket is on this machine.
     let peer = peer.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
     let (local_port, is_unix) = match local {
