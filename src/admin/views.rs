@@ -1,6 +1,7 @@
 //! The answers of the admin API.
 
 use super::live::{Live, Reload, State};
+use crate::rule::Protocol;
 use axum::Json;
 use axum::extract::State as Of;
 use axum::response::IntoResponse;
@@ -160,7 +161,7 @@ pub(super) async fn routers(Of(live): Of<Arc<Live>>) -> Json<Value> {
         json!({
             "name": name,
             "rule": router.rule.as_str(),
-            "priority": router.rank(),
+            "priority": router.rank(Protocol::Http),
             "service": router.service,
             "entrypoints": router.entrypoints,
             "middlewares": router.middlewares,

@@ -14,7 +14,7 @@ use super::upstream::Services;
 use super::{CompileError, Kept};
 use crate::config::{ADMIN_SERVICE, GatewayConfig, RouterConfig};
 use crate::dispatch::table::Route;
-use crate::rule::Rule;
+use crate::rule::{Protocol, Rule};
 use crate::stack::{HttpLayer, HttpService, Request, Response};
 use crate::telemetry::metrics::RouteCounts;
 use a3s_layers::catch_panic::CatchPanicLayer;
@@ -77,6 +77,10 @@ pub(super) fn routes(
                 return Err(CompileError::Invalid(text));
             }
         };
+        let rule = router
+            .rule
+            .rule(Protocol::Http)
+            .map_err(|error| CompileError::Invalid(format!("router `{name}`: {error}")))?;
         let name: Arc<str> = name.as_str().into();
         let counts = RouteCounts::new(
             kept.metrics.router(&name),
@@ -86,8 +90,8 @@ pub(super) fn routes(
         let layers = layers(&router.middlewares, config, middlewares)?;
         let inner = wrapped(BoxCloneSyncService::new(rescued.clone()), &layers);
         Ok(Router {
-            priority: router.rank(),
-            rule: router.rule.clone(),
+            priority: router.rank(Protocol::Http),
+            rule: rule.clone(),
             bare: match layers.is_empty() {
                 // One box for all of it.
                 true => watched(&counts, rescued),

@@ -43,7 +43,7 @@ pub use service::{
     LoadBalancerConfig, RespondConfig, ServerConfig, ServiceConfig, Strategy, TimeoutsConfig,
     UpstreamTlsConfig,
 };
-pub use values::{Address, HttpUrl, Scheme, Secret, ServerUrl, ValueError};
+pub use values::{Address, HttpUrl, RuleText, Scheme, Secret, ServerUrl, ValueError};
 
 pub(crate) use load::digest_now;
 

@@ -1,16 +1,15 @@
 //! `routers "name" { }`: which requests go to which service.
 
-use super::values::{STAND_IN, ValueError, parsed};
+use super::values::RuleText;
 use crate::rule::{Protocol, Rule};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// A rule, and the service behind it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouterConfig {
     /// The requests that it takes.
-    #[serde(serialize_with = "write_rule", deserialize_with = "read_rule")]
-    pub rule: Rule,
+    pub rule: RuleText,
     /// The service that answers them.
     pub service: String,
     /// The entrypoints that it listens to; none named is all of them.
@@ -26,9 +25,9 @@ pub struct RouterConfig {
 
 impl RouterConfig {
     /// A router on every entrypoint.
-    pub fn new(rule: Rule, service: impl Into<String>) -> RouterConfig {
+    pub fn new(rule: impl Into<RuleText>, service: impl Into<String>) -> RouterConfig {
         RouterConfig {
-            rule,
+            rule: rule.into(),
             service: service.into(),
             entrypoints: Vec::new(),
             middlewares: Vec::new(),
@@ -36,28 +35,9 @@ impl RouterConfig {
         }
     }
 
-    /// Its rank: the `priority` that was written, or the rule's own.
-    pub fn rank(&self) -> i64 {
-        self.priority
-            .unwrap_or_else(|| self.rule.default_priority())
+    /// Its rank among routers for `protocol`: the `priority` that was written, or the rule's own.
+    pub fn rank(&self, protocol: Protocol) -> i64 {
+        let own = || self.rule.rule(protocol).map(Rule::default_priority);
+        self.priority.unwrap_or_else(|| own().unwrap_or_default())
     }
-}
-
-fn write_rule<S: Serializer>(rule: &Rule, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(rule.as_str())
-}
-
-fn read_rule<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Rule, D::Error> {
-    parsed(deserializer, "a rule", |text| {
-        let text = if text == STAND_IN {
-            "PathPrefix(`/`)"
-        } else {
-            text
-        };
-        Rule::parse(text, Protocol::Http).map_err(|error| ValueError {
-            message: error.message,
-            span: Some(error.span),
-            help: error.help,
-        })
-    })
 }

@@ -5,7 +5,9 @@ use super::place::{Key, keys};
 use crate::config::code::Code;
 use crate::config::diagnostic::{Problem, did_you_mean};
 use crate::config::{ADMIN_SERVICE, RouterConfig};
+use crate::rule::Protocol;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 /// Past this many problems no suggestion is looked for: each costs a walk over every name.
 const MAX_SUGGESTIONS: usize = 50;
@@ -46,22 +48,31 @@ impl Check<'_> {
                 }
             }
             self.uses("router", "routers", name, &router.middlewares);
-            for warning in router.rule.warnings() {
-                let place = [
-                    Key::Name("routers"),
-                    Key::Name(name),
-                    Key::Name("rule"),
-                    warning.span.into(),
-                ];
-                let message = format!("router `{name}`: {}", warning.message);
-                self.report(
-                    &place,
-                    Problem::new(Code::RuleWarning, message).help(warning.help),
-                );
-            }
+            self.rule(name, router);
         }
         if self.whole {
             self.overlaps();
+        }
+    }
+
+    fn rule(&mut self, name: &str, router: &RouterConfig) {
+        let place = |span: Range<usize>| {
+            let [routers, rule] = ["routers", "rule"].map(Key::Name);
+            [routers, Key::Name(name), rule, span.into()]
+        };
+        match router.rule.rule(Protocol::Http) {
+            Ok(rule) => {
+                for warning in rule.warnings() {
+                    let message = format!("router `{name}`: {}", warning.message);
+                    let problem = Problem::new(Code::RuleWarning, message).help(warning.help);
+                    self.report(&place(warning.span), problem);
+                }
+            }
+            Err(error) => {
+                let problem = Problem::new(Code::InvalidValue, &error.message);
+                let problem = problem.help(error.help.clone());
+                self.report(&place(error.span.clone()), problem);
+            }
         }
     }
 
@@ -96,6 +107,9 @@ impl Check<'_> {
         let mut groups: HashMap<String, Vec<(&String, &RouterConfig)>> = HashMap::new();
         let mut order = Vec::new();
         for (name, router) in &config.routers {
+            if router.rule.rule(Protocol::Http).is_err() {
+                continue;
+            }
             let rule = normal(router.rule.as_str());
             let group = groups.entry(rule.clone()).or_default();
             group.push((name, router));
@@ -124,7 +138,7 @@ impl Check<'_> {
         for (name, router) in group {
             for entrypoint in entrypoints(router) {
                 let first = best.entry(entrypoint).or_insert((name, router));
-                if router.rank() > first.1.rank() {
+                if router.rank(Protocol::Http) > first.1.rank(Protocol::Http) {
                     *first = (name, router);
                 }
             }
@@ -141,7 +155,7 @@ impl Check<'_> {
                 continue;
             }
             let also = self.at(&keys!["routers", winner, "rule"]);
-            let problem = match first.rank() == router.rank() {
+            let problem = match first.rank(Protocol::Http) == router.rank(Protocol::Http) {
                 true => {
                     let message = format!(
                         "routers `{winner}` and `{name}` match the same requests at the same priority: the first takes them all"
