@@ -20,9 +20,11 @@
 use crate::auth::api_key::ApiKeyLayer;
 #[cfg(feature = "basic-auth")]
 use crate::auth::basic_auth::BasicAuthLayer;
+use crate::connection::{AllowLayer, ConnectionLimits, LimitLayer};
 use crate::headers::HeadersLayer;
 use crate::ip_allow::IpAllowLayer;
 use crate::strip_prefix::StripPrefixLayer;
+use ipnet::IpNet;
 use tower::ServiceBuilder;
 use tower::layer::util::Stack;
 
@@ -30,6 +32,19 @@ use tower::layer::util::Stack;
 pub trait ServiceBuilderExt<L>: Sized {
     /// Adds any layer; the other methods are made of this one.
     fn add<T>(self, layer: T) -> ServiceBuilder<Stack<T, L>>;
+
+    /// Refuses connections of other peers: [`AllowLayer`].
+    fn allow_peers(
+        self,
+        allowed: impl IntoIterator<Item = IpNet>,
+    ) -> ServiceBuilder<Stack<AllowLayer, L>> {
+        self.add(AllowLayer::new(allowed))
+    }
+
+    /// Refuses connections past these limits: [`LimitLayer`].
+    fn limit_connections(self, limits: ConnectionLimits) -> ServiceBuilder<Stack<LimitLayer, L>> {
+        self.add(LimitLayer::new(limits))
+    }
 
     /// Asks for an API key: [`ApiKeyLayer`].
     #[cfg(feature = "api-key")]

@@ -28,12 +28,13 @@
 
 use crate::answer::AnswerFuture;
 use crate::error::BoxError;
+use crate::networks::Networks;
 use crate::peer::{Client, forwarded_from_right};
 use crate::reject::{Shape, reject};
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -163,37 +164,4 @@ impl Rules {
             .then(|| forwarded_from_right(request.headers()).nth(before))
             .flatten()?
     }
-}
-
-/// Networks that do not overlap, in the order of their addresses.
-#[derive(Debug, Clone)]
-struct Networks(Vec<IpNet>);
-
-impl Networks {
-    fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
-        let canonical = networks.into_iter().map(canonical).collect();
-        let mut disjoint = IpNet::aggregate(&canonical);
-        disjoint.sort_unstable_by_key(IpNet::network);
-        Self(disjoint)
-    }
-
-    fn contain(&self, ip: IpAddr) -> bool {
-        let after = self.0.partition_point(|network| network.network() <= ip);
-        self.0[..after]
-            .last()
-            .is_some_and(|network| network.contains(&ip))
-    }
-}
-
-/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
-fn canonical(network: IpNet) -> IpNet {
-    let IpNet::V6(v6) = network else {
-        return network;
-    };
-    let v4 = v6
-        .addr()
-        .to_ipv4_mapped()
-        .zip(v6.prefix_len().checked_sub(96));
-    v4.and_then(|(ip, length)| Ipv4Net::new(ip, length).ok())
-        .map_or(network, IpNet::V4)
 }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod headers;
 pub mod hop_by_hop;
 pub mod ip_allow;
+mod networks;
 pub mod observe;
 mod path;
 pub mod peer;

@@ -1,8 +1,8 @@
 //! Refuses connections by the address of their peer.
 
 use super::{AdmitFuture, HasPeer};
+use crate::networks::Networks;
 use ipnet::IpNet;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower::{Layer, Service};
@@ -10,14 +10,15 @@ use tower::{Layer, Service};
 /// Lets in the peers of some networks, and nobody else. See the [module](super) for an example.
 #[derive(Debug, Clone)]
 pub struct AllowLayer {
-    allowed: Arc<[IpNet]>,
+    allowed: Arc<Networks>,
 }
 
 impl AllowLayer {
-    /// Lets in peers whose address is in one of these networks; an IPv4-mapped IPv6 address counts as IPv4.
+    /// Lets in peers whose address is in one of these networks. IPv4-mapped IPv6 addresses and networks count as
+    /// IPv4.
     pub fn new(allowed: impl IntoIterator<Item = IpNet>) -> Self {
         Self {
-            allowed: allowed.into_iter().collect(),
+            allowed: Arc::new(Networks::new(allowed)),
         }
     }
 }
@@ -37,7 +38,7 @@ impl<S> Layer<S> for AllowLayer {
 #[derive(Debug, Clone)]
 pub struct Allow<S> {
     inner: S,
-    allowed: Arc<[IpNet]>,
+    allowed: Arc<Networks>,
 }
 
 impl<S, C> Service<C> for Allow<S>
@@ -55,14 +56,10 @@ where
 
     fn call(&mut self, connection: C) -> Self::Future {
         let ip = connection.peer_ip().to_canonical();
-        if contain(&self.allowed, ip) {
+        if self.allowed.contain(ip) {
             return AdmitFuture::admit(self.inner.call(connection), ());
         }
         tracing::debug!(peer = %ip, "a connection is refused: the address is not allowed");
         AdmitFuture::refuse(connection)
     }
-}
-
-fn contain(networks: &[IpNet], ip: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&ip))
 }
