@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use a3s_layers::balance::{Balance, Member, Strategy};
-use a3s_layers::endpoint::{Endpoint, EndpointCounts};
+use a3s_layers::endpoint::{Endpoint, EndpointCounts, InFlight};
 use a3s_layers::error::Failure;
 use a3s_layers::observe::ObserveLayer;
 use axum::body::Body;
@@ -130,7 +130,7 @@ struct Counted {
     balance: Balance<BoxCloneSyncService<Request<Body>, Answer, BoxError>>,
 }
 
-type Answer = Response<a3s_layers::observe::ObservedBody<Body, EndpointCounts>>;
+type Answer = Response<a3s_layers::observe::ObservedBody<Body, InFlight>>;
 
 impl Counted {
     fn new(weights: &[u32]) -> Self {

@@ -7,8 +7,10 @@ use crate::config::{EncodedSlash, EntrypointConfig, GatewayConfig, HttpConfig};
 use crate::dispatch::table::{Route, Table};
 use crate::rule::{Protocol, Rule};
 use crate::serve::http_server::HttpLimits;
-use crate::stack::HttpLayer;
+use crate::stack::{ConnectionLayer, HttpLayer};
+use a3s_layers::connection::AllowLayer;
 use a3s_layers::peer::TrustedProxies;
+use tower::util::BoxCloneSyncServiceLayer;
 
 /// The name of the admin API's listener.
 pub const ADMIN_ENTRYPOINT: &str = "admin@internal";
@@ -35,11 +37,21 @@ pub(super) fn entrypoint(
         max_connections: config
             .max_connections
             .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+        admission: admission(config),
         trusted_proxies: TrustedProxies::new(config.trusted_proxies.iter().copied()),
         limits: limits(&config.http),
         rejects_encoded_slash: config.http.encoded_slash == EncodedSlash::Reject,
         table: Table::new(table),
     }
+}
+
+fn admission(config: &EntrypointConfig) -> Vec<ConnectionLayer> {
+    let allowed = &config.tcp_allowed_ips;
+    let allow = (!allowed.is_empty()).then(|| AllowLayer::new(allowed.iter().copied()));
+    allow
+        .map(BoxCloneSyncServiceLayer::new)
+        .into_iter()
+        .collect()
 }
 
 /// The listener of `admin { }`, if there is one.
@@ -55,6 +67,7 @@ pub(super) fn admin(config: &GatewayConfig, kept: &Kept) -> Option<CompiledEntry
         name: ADMIN_ENTRYPOINT.into(),
         address: admin.address.clone(),
         max_connections: None,
+        admission: Vec::new(),
         trusted_proxies: TrustedProxies::default(),
         limits: limits(&HttpConfig::default()),
         rejects_encoded_slash: false,

@@ -12,7 +12,7 @@ mod upstream;
 use crate::config::{Address, GatewayConfig};
 use crate::dispatch::table::Table;
 use crate::serve::http_server::HttpLimits;
-use crate::stack::HttpService;
+use crate::stack::{ConnectionLayer, HttpService};
 use crate::telemetry::metrics::Metrics;
 use a3s_layers::peer::TrustedProxies;
 use std::sync::Arc;
@@ -56,6 +56,8 @@ pub struct CompiledEntrypoint {
     pub address: Address,
     /// The most connections at a time.
     pub max_connections: Option<usize>,
+    /// What judges connections before they are served, the outermost first.
+    pub admission: Vec<ConnectionLayer>,
     /// Whose forwarded headers are believed.
     pub trusted_proxies: TrustedProxies,
     /// Limits of its HTTP.

@@ -17,6 +17,9 @@ pub struct EntrypointConfig {
     /// The most connections at a time; none is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u64>,
+    /// The peers that may connect, before anything is read from them; none named is everybody.
+    #[serde(default, deserialize_with = "net::list")]
+    pub tcp_allowed_ips: Vec<IpNet>,
     /// The peers whose forwarded headers are believed.
     #[serde(default, deserialize_with = "net::list")]
     pub trusted_proxies: Vec<IpNet>,
@@ -35,6 +38,7 @@ impl EntrypointConfig {
             address: address.into(),
             protocol: Protocol::default(),
             max_connections: None,
+            tcp_allowed_ips: Vec::new(),
             trusted_proxies: Vec::new(),
             middlewares: Vec::new(),
             http: HttpConfig::default(),

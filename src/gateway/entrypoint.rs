@@ -14,6 +14,7 @@ use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
+use tower::Layer;
 use tower::util::BoxCloneSyncService;
 
 /// How long an idle client may stay once its connection is to end: time enough to send what it was about to.
@@ -156,6 +157,7 @@ impl Drop for Entrypoint {
 fn parts(compiled: CompiledEntrypoint) -> (Table, impl FnOnce(&Arc<ArcSwap<Table>>) -> Handling) {
     let CompiledEntrypoint {
         max_connections,
+        admission,
         trusted_proxies,
         limits,
         rejects_encoded_slash,
@@ -165,8 +167,10 @@ fn parts(compiled: CompiledEntrypoint) -> (Table, impl FnOnce(&Arc<ArcSwap<Table
     let make = move |table: &Arc<ArcSwap<Table>>| {
         let dispatcher = RequestDispatcher::new(Arc::clone(table))
             .rejecting_encoded_slash(rejects_encoded_slash);
+        let server = BoxCloneSyncService::new(HttpServer::new(limits, dispatcher));
+        let admission = admission.iter().rev();
         Handling {
-            service: BoxCloneSyncService::new(HttpServer::new(limits, dispatcher)),
+            service: admission.fold(server, |service, layer| layer.layer(service)),
             max_connections,
             past_max: PastMax::Waits,
             trusted_proxies,

@@ -10,9 +10,10 @@ use a3s_gateway::serve::listener::Bind;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 use std::fmt::Display;
+use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// A configuration in the making: the words of the HCL, as a tree.
 #[derive(Debug, Clone)]
@@ -70,6 +71,13 @@ pub async fn connect(address: SocketAddr) -> TcpStream {
     let stream = stream.expect("a connection");
     stream.set_nodelay(true).expect("an open socket");
     stream
+}
+
+/// A TCP connection from one of the addresses of loopback. It may be reset before the client knows of it.
+pub async fn connect_from(ip: [u8; 4], address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((ip, 0).into()).expect("an address of loopback");
+    within("connecting", socket.connect(address)).await
 }
 
 /// A port that nobody has, and that nobody is given while this is kept: a gateway can listen on it, because

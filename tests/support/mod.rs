@@ -22,7 +22,7 @@ pub mod wire;
 
 pub use client::{Client, Reply, request};
 pub use frames::{Frames, Outcome};
-pub use gateway::{Port, Setup, TestGateway, config, connect};
+pub use gateway::{Port, Setup, TestGateway, config, connect, connect_from};
 pub use load::{Load, Question, Told};
 pub use log::Log;
 pub use running::Process;

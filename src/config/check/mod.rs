@@ -95,6 +95,12 @@ impl Check<'_> {
             self.name("entrypoints", "entrypoint", name);
             self.listener(&mut owners, &entrypoint.address, Some(name));
             self.uses("entrypoint", "entrypoints", name, &entrypoint.middlewares);
+            let is_unix = matches!(entrypoint.address, Address::Unix(_));
+            if is_unix && !entrypoint.tcp_allowed_ips.is_empty() {
+                let message = "the clients of a Unix socket have no address to be judged by";
+                let place = keys!["entrypoints", name, "tcp_allowed_ips"];
+                self.report(&place, Problem::new(Code::Choice, message));
+            }
         }
         if let Some(admin) = &config.admin {
             self.listener(&mut owners, &admin.address, None);

@@ -375,6 +375,14 @@ fn each_problem_is_told_where_it_is() {
             "entrypoints \"t\" {\n address = \":1\"\n protocol = \"tcp\"\n}",
             "19:13 E006 `tcp` is not `http`, which is all that is served",
         ),
+        (
+            "entrypoints \"t\" {\n address = \"unix:/t\"\n tcp_allowed_ips = [\"::1\"]\n}",
+            "19:20 E013 the clients of a Unix socket have no address to be judged by",
+        ),
+        (
+            "entrypoints \"t\" {\n address = \":1\"\n tcp_allowed_ips = [\"::1\", \"x\"]\n}",
+            "19:28 E006 `x` is neither an IP address nor a network; write it like \"10.0.0.0/8\", \"192.0.2.1\" or \"2001:db8::/32\"",
+        ),
         ("entrypoints = 3", "17:1 E011 `entrypoints` is given twice"),
     ] {
         let told = told(&with(more));
