@@ -3,6 +3,7 @@
 use super::{STAND_IN, parsed};
 use crate::rule::{Protocol, Rule, RuleError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 /// A rule as it is written. What it means depends on the entrypoints of its router: a rule of requests, or one of
@@ -44,6 +45,12 @@ impl From<&str> for RuleText {
 impl From<Rule> for RuleText {
     fn from(rule: Rule) -> RuleText {
         rule.as_str().into()
+    }
+}
+
+impl fmt::Display for RuleText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
