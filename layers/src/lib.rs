@@ -15,7 +15,7 @@ pub mod hop_by_hop;
 pub mod ip_allow;
 mod networks;
 pub mod observe;
-mod path;
+pub mod path;
 pub mod peer;
 pub mod reject;
 pub mod rescue;

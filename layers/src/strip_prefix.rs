@@ -97,8 +97,10 @@ fn strip<B>(prefixes: &[Prefix], request: &mut Request<B>) {
         return;
     };
     let rest = if rest.is_empty() { "/" } else { rest }.to_owned();
-    set_path(request.uri_mut(), &rest);
-    if let Some(value) = &prefix.header {
+    // What is left of a URI is one, too.
+    if set_path(request.uri_mut(), &rest)
+        && let Some(value) = &prefix.header
+    {
         request
             .headers_mut()
             .append(X_FORWARDED_PREFIX, value.clone());

@@ -4,7 +4,6 @@
 //! request under way keeps the stack that it was given.
 
 pub mod connection;
-pub mod path;
 pub mod request;
 pub mod table;
 

@@ -3,9 +3,9 @@
 //! [`normalize`] gives a request that form, once; what a rule saw is what the upstream gets. An ordinary
 //! HTTP/1.1 request has it already and passes without an allocation.
 
-use super::path;
 use crate::rule::Facts;
 use crate::stack::Request;
+use a3s_layers::path;
 use http::header::{HOST, HeaderValue};
 use http::uri::{Parts, PathAndQuery, Uri};
 use http::{HeaderMap, Method, Version};
@@ -52,7 +52,7 @@ impl Malformed {
 /// - `Host` is there if and only if the request has an authority, and the authority of an absolute-form
 ///   target or of HTTP/2 wins over it.
 /// - The URI is a path and a query (or the `*` of `OPTIONS *`), the path
-///   [normalised](super::path::normalize), and `;` in the query has become `&`.
+///   [normalised](a3s_layers::path::normalize), and `;` in the query has become `&`.
 pub fn normalize(request: &mut Request) -> Result<(), Malformed> {
     if request.method() == Method::CONNECT {
         return Err(Malformed::Connect);
