@@ -18,5 +18,8 @@ pub mod observe;
 pub mod path;
 pub mod peer;
 pub mod reject;
+#[cfg(feature = "regex")]
+mod replacement;
 pub mod rescue;
+pub mod rewrite;
 pub mod strip_prefix;

@@ -9,6 +9,7 @@
 
 mod normal;
 
+pub(crate) use normal::has_parent_segment;
 pub use normal::{normalize, routing};
 
 use bytes::Bytes;

@@ -55,6 +55,12 @@ pub fn routing(path: &str) -> Cow<'_, str> {
     })
 }
 
+/// Whether some segment is `..`, escaped or not.
+pub(crate) fn has_parent_segment(path: &str) -> bool {
+    path.split('/')
+        .any(|segment| segment.len() <= 6 && decode_unreserved(segment.as_bytes()) == "..")
+}
+
 /// Whether a path is in normal form already, or `None` where it is refused.
 fn is_normal(path: &[u8]) -> Option<bool> {
     let mut is_normal = true;
