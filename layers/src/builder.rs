@@ -23,6 +23,7 @@ use crate::auth::basic_auth::BasicAuthLayer;
 use crate::connection::{AllowLayer, ConnectionLimits, LimitLayer};
 use crate::headers::HeadersLayer;
 use crate::ip_allow::IpAllowLayer;
+use crate::rewrite::{AddPrefixLayer, ReplacePathLayer};
 use crate::strip_prefix::StripPrefixLayer;
 use ipnet::IpNet;
 use tower::ServiceBuilder;
@@ -32,6 +33,11 @@ use tower::layer::util::Stack;
 pub trait ServiceBuilderExt<L>: Sized {
     /// Adds any layer; the other methods are made of this one.
     fn add<T>(self, layer: T) -> ServiceBuilder<Stack<T, L>>;
+
+    /// Puts a prefix before the path: [`AddPrefixLayer`].
+    fn add_prefix(self, layer: AddPrefixLayer) -> ServiceBuilder<Stack<AddPrefixLayer, L>> {
+        self.add(layer)
+    }
 
     /// Refuses connections of other peers: [`AllowLayer`].
     fn allow_peers(
@@ -65,6 +71,11 @@ pub trait ServiceBuilderExt<L>: Sized {
 
     /// Lets only some clients through: [`IpAllowLayer`].
     fn ip_allow(self, layer: IpAllowLayer) -> ServiceBuilder<Stack<IpAllowLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Replaces the path, or a part of it: [`ReplacePathLayer`].
+    fn replace_path(self, layer: ReplacePathLayer) -> ServiceBuilder<Stack<ReplacePathLayer, L>> {
         self.add(layer)
     }
 

@@ -31,6 +31,7 @@ mod tests;
 
 pub use facts::Facts;
 pub use matcher::HostPattern;
+pub(crate) use pattern::regex;
 
 use expr::Expr;
 use std::fmt;

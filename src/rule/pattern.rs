@@ -48,6 +48,15 @@ impl PartialEq for Pattern {
     }
 }
 
+/// Compiles `text` for text, with the same syntax and limits.
+pub(crate) fn regex(text: &str) -> Result<regex::Regex, String> {
+    regex::RegexBuilder::new(&translate(text))
+        .size_limit(SIZE_LIMIT)
+        .dfa_size_limit(CACHE_LIMIT)
+        .build()
+        .map_err(|error| reason(&error))
+}
+
 /// The last line of the library's message, which shows the expression above it.
 fn reason(error: &regex::Error) -> String {
     match error {

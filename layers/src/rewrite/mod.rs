@@ -15,6 +15,8 @@ pub use crate::replacement::ReplacementError;
 
 use crate::path::{has_parent_segment, normalize, set_path};
 use crate::reject::{Shape, reject};
+#[cfg(feature = "regex")]
+use crate::replacement::Replacement;
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
 
@@ -31,6 +33,17 @@ pub enum RewriteError {
     #[cfg(feature = "regex")]
     #[error(transparent)]
     Replacement(#[from] ReplacementError),
+}
+
+/// Whether [`AddPrefixLayer::new`] and [`ReplacePathLayer::new`] take this path.
+pub fn check_path(path: &str) -> Result<(), RewriteError> {
+    given(path).map(drop)
+}
+
+/// Whether [`ReplacePathLayer::regex`] takes this replacement.
+#[cfg(feature = "regex")]
+pub fn check_replacement(pattern: &regex::Regex, replacement: &str) -> Result<(), RewriteError> {
+    given_replacement(pattern.clone(), replacement).map(drop)
 }
 
 /// A request whose path cannot be rewritten.
@@ -57,6 +70,15 @@ fn given(path: &str) -> Result<String, RewriteError> {
         Some(path) => Ok(path.into_owned()),
         None => Err(RewriteError::Malformed),
     }
+}
+
+#[cfg(feature = "regex")]
+fn given_replacement(pattern: regex::Regex, text: &str) -> Result<Replacement, RewriteError> {
+    let replacement = Replacement::new(pattern, text)?;
+    let is_path = replacement.texts().all(is_text_of_path);
+    is_path
+        .then_some(replacement)
+        .ok_or(RewriteError::Malformed)
 }
 
 /// Whether `text` has only characters that a URI can have in a path.

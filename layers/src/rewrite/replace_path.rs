@@ -63,10 +63,7 @@ impl ReplacePathLayer {
     /// put before a path that has none.
     #[cfg(feature = "regex")]
     pub fn regex(pattern: regex::Regex, replacement: &str) -> Result<Self, RewriteError> {
-        let replacement = Replacement::new(pattern, replacement)?;
-        if !replacement.texts().all(super::is_text_of_path) {
-            return Err(RewriteError::Malformed);
-        }
+        let replacement = super::given_replacement(pattern, replacement)?;
         Ok(Self {
             to: Arc::new(To::Replacement(replacement)),
         })

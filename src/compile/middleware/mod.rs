@@ -4,6 +4,7 @@
 mod file;
 mod headers;
 mod ip_allow;
+mod rewrite;
 mod upkeep;
 
 use super::upstream::Services;
@@ -103,8 +104,10 @@ fn make(
             Some(make) => make(&custom.settings)?.into(),
             None => return Err(format!("the type `{}` is unknown", custom.kind).into()),
         },
+        MiddlewareConfig::AddPrefix(config) => rewrite::prefix(config)?,
         MiddlewareConfig::Headers(config) => headers::layer(config)?,
         MiddlewareConfig::IpAllow(config) => ip_allow::layer(config),
+        MiddlewareConfig::ReplacePath(config) => rewrite::path(config)?,
         MiddlewareConfig::StripPrefix(config) => {
             erase(StripPrefixLayer::new(&config.prefixes)).into()
         }

@@ -2,14 +2,18 @@
 //!
 //! One variant for each type, with keys of its own; the table at the end of this file names them all.
 
+mod add_prefix;
 mod chain;
 mod headers;
 mod ip_allow;
+mod replace_path;
 mod strip_prefix;
 
+pub use add_prefix::AddPrefixConfig;
 pub use chain::ChainConfig;
 pub use headers::HeadersConfig;
 pub use ip_allow::IpAllowConfig;
+pub use replace_path::ReplacePathConfig;
 pub use strip_prefix::StripPrefixConfig;
 
 use super::check::Place;
@@ -188,8 +192,10 @@ impl<'de> Deserialize<'de> for MiddlewareConfig {
 }
 
 types! {
+    "add-prefix": AddPrefix(AddPrefixConfig), "Puts a prefix before the path.";
     "chain": Chain(ChainConfig), "Several middlewares under one name.";
     "headers": Headers(HeadersConfig), "Sets, adds and removes header fields.";
     "ip-allow": IpAllow(IpAllowConfig), "Lets only some addresses through.";
+    "replace-path": ReplacePath(ReplacePathConfig), "Replaces the path, or a part of it.";
     "strip-prefix": StripPrefix(StripPrefixConfig), "Takes a prefix off the path.";
 }

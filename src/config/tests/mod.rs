@@ -4,6 +4,7 @@ mod directories;
 mod hostile;
 mod many;
 mod middlewares;
+mod paths;
 
 use super::load::{load_in, load_text};
 use super::*;

@@ -4,6 +4,7 @@ mod address;
 pub(crate) mod duration;
 mod http_url;
 pub(crate) mod net;
+mod pattern;
 mod problem;
 mod rule;
 mod secret;
@@ -12,6 +13,7 @@ mod url;
 
 pub use address::Address;
 pub use http_url::HttpUrl;
+pub use pattern::Pattern;
 pub use problem::ValueError;
 pub use rule::RuleText;
 pub(crate) use secret::NEWTYPE as SECRET;

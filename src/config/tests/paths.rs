@@ -1,0 +1,78 @@
+//! What is told of middlewares that change paths.
+
+use super::*;
+
+fn check(table: &[(&str, &[&str])]) {
+    for (keys, expected) in table {
+        let keys = keys.replace("; ", "\n  ");
+        let text = format!("middlewares \"x\" {{\n  {keys}\n}}");
+        assert_eq!(told_of(&text), *expected, "{text}");
+    }
+}
+
+#[test]
+fn a_prefix_to_add_is_a_path() {
+    const PATH: &str = "not a path as it stands in a URL, or one with `..`";
+    let bad = |text: &str| [format!("19:12 E006 `{text}`: {PATH}")];
+    let whole = "type = \"add-prefix\"; prefix";
+    check(&[
+        ("type = \"add-prefix\"", &["17:1 E007 `prefix` is missing"]),
+        (&format!("{whole} = \"/a/\""), &[]),
+        (
+            &format!("{whole} = \"a\""),
+            &["19:12 E006 `a`: a path begins with `/`"],
+        ),
+        (
+            &format!("{whole} = \"/\""),
+            &["19:12 E006 `/` before a path changes nothing"],
+        ),
+        (&format!("{whole} = \"/a b\""), &[&bad("/a b")[0]]),
+        (&format!("{whole} = \"/a?b\""), &[&bad("/a?b")[0]]),
+        (&format!("{whole} = \"/a/../b\""), &[&bad("/a/../b")[0]]),
+    ]);
+}
+
+#[test]
+fn a_path_is_replaced_by_a_path_or_by_pattern() {
+    let kind = "type = \"replace-path\"";
+    check(&[
+        (
+            kind,
+            &["17:1 E013 needs `path`, or `regex` and `replacement`"],
+        ),
+        (&format!("{kind}; path = \"/a\""), &[]),
+        (
+            &format!("{kind}; path = \"a\""),
+            &["19:10 E006 `a`: a path begins with `/`"],
+        ),
+        (&format!("{kind}; regex = \"a\"; replacement = \"\""), &[]),
+        (
+            &format!("{kind}; regex = \"(a)\"; replacement = \"/$${{1}}b\""),
+            &[],
+        ),
+        (
+            &format!("{kind}; regex = \"a\""),
+            &["19:11 E013 `regex` needs `replacement`"],
+        ),
+        (
+            &format!("{kind}; replacement = \"a\""),
+            &["19:17 E013 `replacement` needs `regex`"],
+        ),
+        (
+            &format!("{kind}; path = \"/a\"; regex = \"a\""),
+            &["19:10 E013 `path` and `regex` exclude each other"],
+        ),
+        (
+            &format!("{kind}; regex = \"(\"; replacement = \"/$1\""),
+            &["19:11 E006 `(` is not a regular expression: unclosed group"],
+        ),
+        (
+            &format!("{kind}; regex = \"a\"; replacement = \"/$1\""),
+            &["20:17 E006 `/$1`: the pattern has no group `1`"],
+        ),
+        (
+            &format!("{kind}; regex = \"a\"; replacement = \"/b?c\""),
+            &["20:17 E006 `/b?c`: not a path as it stands in a URL, or one with `..`"],
+        ),
+    ]);
+}
