@@ -1,6 +1,7 @@
 //! Why a request got no answer from an upstream: the one error that crosses layers below the rescue.
 
 use http::StatusCode;
+use http_body_util::LengthLimitError;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -28,6 +29,8 @@ pub enum Failure {
     RequestBody,
     /// The request's body did not come in time.
     RequestTimeout,
+    /// The request's body is larger than it may be.
+    BodyTooLarge,
 }
 
 impl Failure {
@@ -39,6 +42,7 @@ impl Failure {
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestBody => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
 
@@ -52,6 +56,7 @@ impl Failure {
             Self::Unavailable => "unavailable",
             Self::RequestBody => "request_body",
             Self::RequestTimeout => "request_timeout",
+            Self::BodyTooLarge => "body_too_large",
         }
     }
 
@@ -63,15 +68,40 @@ impl Failure {
             Self::Unavailable => "no upstream server is available",
             Self::RequestBody => "the request body is malformed or incomplete",
             Self::RequestTimeout => "the request took too long",
+            Self::BodyTooLarge => "the request body is too large",
         }
     }
 
-    /// Finds what failed in an error and its sources; an error that says nothing is a [`Failure::Reset`].
+    /// Whether it was the request's own body that failed: no server is to blame, and none could do better.
+    pub fn is_of_request_body(self) -> bool {
+        matches!(
+            self,
+            Self::RequestBody | Self::RequestTimeout | Self::BodyTooLarge
+        )
+    }
+
+    /// Finds what failed in an error and its sources; an error that says nothing is a [`Failure::Reset`], and
+    /// one that says that a body was cut at its limit is a [`Failure::BodyTooLarge`].
     pub fn of(error: &(dyn StdError + 'static)) -> Self {
+        Self::find(error).unwrap_or(Self::Reset)
+    }
+
+    /// As [`Failure::of`], for an error of a request's body: it is one of those of
+    /// [`Failure::is_of_request_body`].
+    pub fn of_request_body(error: &(dyn StdError + 'static)) -> Self {
+        Self::find(error)
+            .filter(|failure| failure.is_of_request_body())
+            .unwrap_or(Self::RequestBody)
+    }
+
+    fn find(error: &(dyn StdError + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
             if let Some(error) = error.downcast_ref::<UpstreamError>() {
-                return error.failure;
+                return Some(error.failure);
+            }
+            if error.is::<LengthLimitError>() {
+                return Some(Self::BodyTooLarge);
             }
             next = match error.downcast_ref::<io::Error>() {
                 // The source of an `io::Error` is the source of what it holds, not what it holds.
@@ -79,7 +109,7 @@ impl Failure {
                 None => error.source(),
             };
         }
-        Self::Reset
+        None
     }
 }
 

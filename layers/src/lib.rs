@@ -8,6 +8,7 @@ pub mod catch_panic;
 #[cfg(feature = "claims")]
 pub mod claims;
 pub mod connection;
+pub mod classify;
 pub mod endpoint;
 pub mod error;
 pub mod headers;

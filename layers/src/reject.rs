@@ -73,8 +73,19 @@ fn prefers(accept: &str) -> Shape {
     }
 }
 
+/// Marks a response as a refusal: it is an extension of every answer that [`reject`] makes, so that a retry, or
+/// whoever counts failures, can tell it from a server's own. It holds what the client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused(pub &'static str);
+
 /// Answers with `status` and `message` in the form `shape`.
 pub fn reject(status: StatusCode, message: &'static str, shape: Shape) -> Response<Body> {
+    let mut response = refusal(status, message, shape);
+    response.extensions_mut().insert(Refused(message));
+    response
+}
+
+fn refusal(status: StatusCode, message: &'static str, shape: Shape) -> Response<Body> {
     let (content_type, body) = match shape {
         Shape::Grpc => return reject_grpc(status, message),
         Shape::Text => (

@@ -30,7 +30,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tower::{Layer, Service};
 
-/// Answers 502, 503 or 504 for a service that fails, and 400 or 408 where the request's own body did.
+/// Answers 502, 503 or 504 for a service that fails, and 400, 408 or 413 where the request's own body did.
 ///
 /// The [`Failure`] is an extension of the answers that it makes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -145,18 +145,19 @@ where
 fn answer(error: &BoxError, shape: Shape, version: Version) -> Response<Body> {
     let failure = Failure::of(&**error);
     tracing::debug!(reason = failure.reason(), error = %Chain(&**error), "no answer from the upstream");
+    answer_to(failure, shape, version)
+}
+
+/// What the sender of a request of this `version` is told of a failure.
+pub(crate) fn answer_to(failure: Failure, shape: Shape, version: Version) -> Response<Body> {
     let mut response = reject(failure.status(), failure.message(), shape);
-    match failure {
-        // Where the body is out of step, so is the connection it came on.
-        Failure::RequestBody | Failure::RequestTimeout if version < Version::HTTP_2 => {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
-        }
-        Failure::Unavailable => {
-            let soon = HeaderValue::from_static("1");
-            response.headers_mut().insert(RETRY_AFTER, soon);
-        }
-        _ => {}
+    let headers = response.headers_mut();
+    // Where the body is out of step, so is the connection it came on.
+    if failure.is_of_request_body() && version < Version::HTTP_2 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if failure == Failure::Unavailable {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response.extensions_mut().insert(failure);
     response

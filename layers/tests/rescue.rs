@@ -11,7 +11,7 @@ use std::future::ready;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_test::mock;
 
-const ALL: [(Failure, u16, &str); 7] = [
+const ALL: [(Failure, u16, &str); 8] = [
     (Failure::Connect, 502, "14"),
     (Failure::ConnectTimeout, 504, "4"),
     (Failure::Reset, 502, "14"),
@@ -19,6 +19,7 @@ const ALL: [(Failure, u16, &str); 7] = [
     (Failure::Unavailable, 503, "14"),
     (Failure::RequestBody, 400, "13"),
     (Failure::RequestTimeout, 408, "4"),
+    (Failure::BodyTooLarge, 413, "8"),
 ];
 
 fn request() -> Request<Body> {
@@ -64,7 +65,7 @@ async fn a_grpc_client_is_told_in_its_own_way() {
 #[tokio::test]
 async fn a_connection_ends_where_its_body_is_out_of_step_and_only_below_http_2() {
     for (failure, ..) in ALL {
-        let is_of_body = matches!(failure, Failure::RequestBody | Failure::RequestTimeout);
+        let is_of_body = failure.is_of_request_body();
         for (version, has_one_request) in [
             (Version::HTTP_10, true),
             (Version::HTTP_11, true),

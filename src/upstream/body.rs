@@ -83,11 +83,7 @@ impl http_body::Body for UploadBody {
         let frame = ready!(polled);
         course.moved.store(true, Ordering::Relaxed);
         if let Some(Err(error)) = &frame {
-            let failure = match Failure::of(error) {
-                Failure::RequestTimeout => Failure::RequestTimeout,
-                _ => Failure::RequestBody,
-            };
-            let _ = self.course.failure.set(failure);
+            let _ = self.course.failure.set(Failure::of_request_body(error));
         }
         Poll::Ready(frame)
     }
