@@ -24,3 +24,4 @@ mod replacement;
 pub mod rescue;
 pub mod rewrite;
 pub mod strip_prefix;
+pub mod tried;

@@ -6,6 +6,7 @@ use a3s_layers::balance::{Balance, Member, Strategy};
 use a3s_layers::endpoint::{Endpoint, EndpointCounts, InFlight};
 use a3s_layers::error::Failure;
 use a3s_layers::observe::ObserveLayer;
+use a3s_layers::tried::{Tried, Tries};
 use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -74,6 +75,75 @@ async fn one_layer_applied_twice_shares_its_state() {
         picks += two.call(()).await.unwrap();
     }
     assert_eq!(picks, "abcabc");
+}
+
+/// A request that is sent again remembers where it has been.
+struct Again(Option<Tried>);
+
+impl Tries for Again {
+    fn tried(&self) -> Option<&Tried> {
+        self.0.as_ref()
+    }
+}
+
+#[tokio::test]
+async fn another_try_goes_elsewhere_as_long_as_there_is_an_elsewhere() {
+    for (strategy, weights) in [
+        (Strategy::RoundRobin, &[1, 1, 1][..]),
+        (Strategy::Weighted, &[100, 1, 1]),
+        (Strategy::LeastConnections, &[100, 1, 1]),
+        (Strategy::Random, &[60_000, 1, 1]),
+        (Strategy::RoundRobin, &[1, 0, 1]),
+        (Strategy::Random, &[1]),
+    ] {
+        let member = |(name, weight): (&Name, &u32)| {
+            let name = *name;
+            Member {
+                endpoint: Endpoint::new(name),
+                weight: *weight,
+                service: service_fn(move |_: Again| ready(Ok::<_, BoxError>(name))),
+            }
+        };
+        let members = NAMES.iter().zip(weights).map(member).collect();
+        let pool = Balance::new(strategy, members);
+        let open = weights.iter().filter(|weight| **weight > 0).count();
+        for _ in 0..20 {
+            let tried = Tried::new();
+            let mut picks = Vec::new();
+            for _ in 0..open + 2 {
+                let again = Again(Some(tried.clone()));
+                picks.push(pool.clone().oneshot(again).await.unwrap());
+            }
+            let mut different = picks[..open].to_vec();
+            different.sort_unstable();
+            different.dedup();
+            assert_eq!(different.len(), open, "{strategy:?} {picks:?}");
+            // Then it is any, and each is noted once.
+            let noted = tried.to_vec();
+            let noted: Vec<_> = noted.iter().map(|endpoint| endpoint.id()).collect();
+            assert_eq!(noted, picks[..open]);
+        }
+        // Who says nothing is served as ever.
+        assert!(pool.clone().oneshot(Again(None)).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn an_http_request_says_by_an_extension_where_it_has_been() {
+    let member = |name: &'static str| Member {
+        endpoint: Endpoint::new(name),
+        weight: 1,
+        service: service_fn(move |_: Request<()>| ready(Ok::<_, BoxError>(name))),
+    };
+    let pool = Balance::new(Strategy::LeastConnections, vec![member("a"), member("b")]);
+    let tried = Tried::new();
+    let ask = || {
+        let mut request = Request::new(());
+        request.extensions_mut().insert(tried.clone());
+        pool.clone().oneshot(request)
+    };
+    assert_ne!(ask().await.unwrap(), ask().await.unwrap());
+    assert_eq!(tried.to_vec().len(), 2);
 }
 
 #[tokio::test]

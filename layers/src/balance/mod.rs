@@ -27,6 +27,7 @@ pub use strategy::Strategy;
 
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Failure, UpstreamError};
+use crate::tried::Tries;
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::pin::Pin;
@@ -49,7 +50,9 @@ pub struct Member<S> {
 
 /// A pool of servers as one service. Clones share the pool and its state.
 ///
-/// It is always ready; where no member takes traffic it fails with [`Failure::Unavailable`].
+/// It is always ready; where no member takes traffic it fails with [`Failure::Unavailable`]. A request that says where
+/// it has been tried ([`Tried`](crate::tried::Tried)) goes to another member, whatever the strategy, as long as there
+/// is one that takes traffic; if all were tried, to any.
 #[derive(Debug)]
 pub struct Balance<S> {
     pool: Arc<Pool<S>>,
@@ -74,6 +77,19 @@ impl<S> Balance<S> {
     }
 }
 
+impl<S> Pool<S> {
+    fn pick(&self, request: &impl Tries) -> Option<&Member<S>> {
+        let Some(tried) = request.tried() else {
+            let index = self.picker.pick(&self.members, &[])?;
+            return Some(&self.members[index]);
+        };
+        let index = self.picker.pick(&self.members, &tried.endpoints())?;
+        let member = &self.members[index];
+        tried.add(&member.endpoint);
+        Some(member)
+    }
+}
+
 impl<S> Clone for Balance<S> {
     fn clone(&self) -> Self {
         Self {
@@ -86,6 +102,7 @@ impl<S, R> Service<R> for Balance<S>
 where
     S: Service<R> + Clone,
     S::Error: Into<BoxError>,
+    R: Tries,
 {
     type Response = S::Response;
     type Error = BoxError;
@@ -96,11 +113,11 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let Pool { members, picker } = &*self.pool;
         BalanceFuture {
-            inner: picker
-                .pick(members)
-                .map(|index| members[index].service.clone().oneshot(request)),
+            inner: self
+                .pool
+                .pick(&request)
+                .map(|member| member.service.clone().oneshot(request)),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! How a balance picks one of its members.
 
 use super::Member;
+use crate::endpoint::Endpoint;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A load-balancing strategy.
@@ -29,7 +31,6 @@ pub(super) struct Picker {
     /// Members that take traffic, in the order of their turns.
     turns: Box<[u32]>,
     next: AtomicUsize,
-    total_weight: u64,
 }
 
 impl Picker {
@@ -45,56 +46,72 @@ impl Picker {
                     .collect(),
             },
             next: AtomicUsize::new(0),
-            total_weight: weights.iter().map(|weight| u64::from(*weight)).sum(),
         }
     }
 
-    /// The member to use; `None` where none takes traffic.
-    pub(super) fn pick<S>(&self, members: &[Member<S>]) -> Option<usize> {
+    /// The member to use, one that was not tried if there is one; `None` where none takes traffic.
+    pub(super) fn pick<S>(&self, members: &[Member<S>], tried: &[Arc<Endpoint>]) -> Option<usize> {
+        if tried.is_empty() {
+            return self.pick_of(members, |_| true);
+        }
+        let is_new = |index: usize| {
+            let endpoint = &members[index].endpoint;
+            !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
+        };
+        self.pick_of(members, is_new)
+            .or_else(|| self.pick_of(members, |_| true))
+    }
+
+    /// The member to use of those that are `open`.
+    fn pick_of<S>(&self, members: &[Member<S>], open: impl Fn(usize) -> bool) -> Option<usize> {
         match *self.turns {
             [] => None,
-            [only] => Some(only as usize),
-            _ => Some(match self.strategy {
-                Strategy::RoundRobin | Strategy::Weighted => self.turns[self.next_turn()] as usize,
-                Strategy::LeastConnections => self.least(members),
-                Strategy::Random => self.random(members),
-            }),
+            [only] => Some(only as usize).filter(|index| open(*index)),
+            _ => match self.strategy {
+                Strategy::RoundRobin | Strategy::Weighted => self.in_turn().find(|i| open(*i)),
+                Strategy::LeastConnections => least(members, self.in_turn().filter(|i| open(*i))),
+                Strategy::Random => random(members, open),
+            },
         }
     }
 
-    fn next_turn(&self) -> usize {
-        self.next.fetch_add(1, Ordering::Relaxed) % self.turns.len()
-    }
-
-    fn least<S>(&self, members: &[Member<S>]) -> usize {
-        let start = self.next_turn();
+    /// All members that take traffic, beginning with the one whose turn it is.
+    fn in_turn(&self) -> impl Iterator<Item = usize> {
+        let start = self.next.fetch_add(1, Ordering::Relaxed) % self.turns.len();
         let (before, after) = self.turns.split_at(start);
-        let load = |index: u32| {
-            let member = &members[index as usize];
-            (member.endpoint.in_flight() as u64, u64::from(member.weight))
-        };
-        after
-            .iter()
-            .chain(before)
-            .copied()
-            // `a/wa < b/wb` without dividing; `min_by` keeps the first of equals.
-            .min_by(|a, b| {
-                let ((a, wa), (b, wb)) = (load(*a), load(*b));
-                (a * wb).cmp(&(b * wa))
-            })
-            .map_or(0, |index| index as usize)
+        after.iter().chain(before).map(|index| *index as usize)
     }
+}
 
-    fn random<S>(&self, members: &[Member<S>]) -> usize {
-        let mut ticket = fastrand::u64(0..self.total_weight);
-        for (index, member) in members.iter().enumerate() {
-            match ticket.checked_sub(u64::from(member.weight)) {
-                Some(rest) => ticket = rest,
-                None => return index,
-            }
+fn least<S>(members: &[Member<S>], candidates: impl Iterator<Item = usize>) -> Option<usize> {
+    let load = |index: usize| {
+        let member = &members[index];
+        (member.endpoint.in_flight() as u64, u64::from(member.weight))
+    };
+    // `a/wa < b/wb` without dividing; `min_by` keeps the first of equals.
+    candidates.min_by(|a, b| {
+        let ((a, wa), (b, wb)) = (load(*a), load(*b));
+        (a * wb).cmp(&(b * wa))
+    })
+}
+
+fn random<S>(members: &[Member<S>], open: impl Fn(usize) -> bool) -> Option<usize> {
+    let weights = || {
+        let open = members.iter().enumerate().filter(|(index, _)| open(*index));
+        open.map(|(index, member)| (index, u64::from(member.weight)))
+    };
+    let total = weights().map(|(_, weight)| weight).sum();
+    let mut ticket = match total {
+        0 => return None,
+        _ => fastrand::u64(0..total),
+    };
+    for (index, weight) in weights() {
+        match ticket.checked_sub(weight) {
+            Some(rest) => ticket = rest,
+            None => return Some(index),
         }
-        self.turns[0] as usize
     }
+    None
 }
 
 /// One cycle of smooth weighted round-robin (nginx, `ngx_http_upstream_round_robin.c`): at each turn

@@ -1,0 +1,52 @@
+//! Which servers a request has been sent to, so that another try goes elsewhere.
+
+use crate::endpoint::Endpoint;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The servers that a request has been sent to: an extension of the request. Clones share the list.
+///
+/// Whoever may send a request again puts it there ([`retry`](crate::retry)); a
+/// [`Balance`](crate::balance::Balance) adds to it, and picks a server that is not on it if there is one.
+#[derive(Debug, Clone, Default)]
+pub struct Tried(Arc<Mutex<Vec<Arc<Endpoint>>>>);
+
+impl Tried {
+    /// None so far.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a server. It is listed once, however often it is tried.
+    pub fn add(&self, endpoint: &Arc<Endpoint>) {
+        let mut endpoints = self.endpoints();
+        if !endpoints.iter().any(|known| Arc::ptr_eq(known, endpoint)) {
+            endpoints.push(Arc::clone(endpoint));
+        }
+    }
+
+    /// Those so far, in the order of their first tries.
+    pub fn to_vec(&self) -> Vec<Arc<Endpoint>> {
+        self.endpoints().clone()
+    }
+
+    pub(crate) fn endpoints(&self) -> MutexGuard<'_, Vec<Arc<Endpoint>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that may know where it has been sent before: an HTTP request by its extensions, anything else if it
+/// says so.
+pub trait Tries {
+    /// The list, if there is one.
+    fn tried(&self) -> Option<&Tried> {
+        None
+    }
+}
+
+impl<B> Tries for http::Request<B> {
+    fn tried(&self) -> Option<&Tried> {
+        self.extensions().get()
+    }
+}
+
+impl Tries for () {}
