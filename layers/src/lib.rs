@@ -24,4 +24,5 @@ mod replacement;
 pub mod rescue;
 pub mod rewrite;
 pub mod strip_prefix;
+pub mod timeout;
 pub mod tried;

@@ -1,0 +1,115 @@
+//! `timeout` from outside.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+use a3s_layers::error::Failure;
+use a3s_layers::timeout::TimeoutLayer;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Channel};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tower::{Layer, ServiceExt, service_fn};
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_must_begin_in_time() {
+    for (takes, status) in [(0, 200), (4_999, 200), (5_002, 504), (1 << 40, 504)] {
+        let service = service_fn(move |_: Request<()>| async move {
+            sleep(Duration::from_millis(takes)).await;
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        });
+        let start = Instant::now();
+        let service = TimeoutLayer::new(LIMIT).layer(service);
+        let response = service.oneshot(Request::new(())).await.unwrap();
+        assert_eq!(response.status(), status, "{takes}");
+        assert!(start.elapsed() <= LIMIT + Duration::from_millis(2));
+        let failure = response.extensions().get();
+        assert_eq!(
+            failure,
+            (status == 504).then_some(&Failure::ResponseTimeout)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_too_late_is_told_in_its_own_words() {
+    for (name, value, content_type, body) in [
+        (
+            "accept",
+            "*/*",
+            "application/json",
+            "{\"error\":\"the upstream server took too long\",\"status\":504}\n",
+        ),
+        (
+            "accept",
+            "text/plain",
+            "text/plain; charset=utf-8",
+            "the upstream server took too long\n",
+        ),
+        ("content-type", "application/grpc", "application/grpc", ""),
+    ] {
+        let service = service_fn(|_: Request<()>| {
+            std::future::pending::<Result<Response<Body>, Infallible>>()
+        });
+        let service = TimeoutLayer::new(LIMIT).layer(service);
+        let request = Request::get("/").header(name, value).body(()).unwrap();
+        let response = service.oneshot(request).await.unwrap();
+        assert_eq!(response.headers()["content-type"], content_type);
+        let read = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(read, body);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_work_below_is_dropped() {
+    let work = Arc::new(());
+    let service = service_fn({
+        let work = Arc::clone(&work);
+        move |_: Request<()>| {
+            let work = Arc::clone(&work);
+            async move {
+                let _held = work;
+                std::future::pending::<Result<Response<Body>, Infallible>>().await
+            }
+        }
+    });
+    let layer = TimeoutLayer::new(LIMIT);
+    let mut asking = Box::pin(layer.layer(service.clone()).oneshot(Request::new(())));
+    let held = Arc::strong_count(&work);
+    assert_eq!((&mut asking).await.unwrap().status(), 504);
+    assert!(Arc::strong_count(&work) <= held);
+    drop((asking, service));
+    assert_eq!(Arc::strong_count(&work), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_body_of_an_answer_may_take_longer() {
+    let service = service_fn(|_: Request<()>| async {
+        let (mut feed, body) = Channel::<Bytes>::new(1);
+        tokio::spawn(async move {
+            for _ in 0..3 {
+                sleep(LIMIT).await;
+                feed.send_data("x".into()).await.unwrap();
+            }
+        });
+        Ok::<_, Infallible>(Response::new(body))
+    });
+    let service = TimeoutLayer::new(LIMIT).layer(service);
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "xxx");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_axum_app_can_use_it() {
+    let app = axum::Router::new()
+        .fallback(std::future::pending::<()>)
+        .layer(TimeoutLayer::new(LIMIT));
+    let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
+    assert_eq!(response.status(), 504);
+}
