@@ -5,6 +5,7 @@ pub mod auth;
 pub mod balance;
 pub mod builder;
 pub mod catch_panic;
+pub mod circuit_breaker;
 #[cfg(feature = "claims")]
 pub mod claims;
 pub mod connection;
