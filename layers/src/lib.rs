@@ -4,6 +4,7 @@ pub mod answer;
 pub mod auth;
 pub mod balance;
 pub mod builder;
+pub mod body_limit;
 pub mod catch_panic;
 pub mod circuit_breaker;
 #[cfg(feature = "claims")]
