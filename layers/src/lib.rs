@@ -5,6 +5,7 @@ pub mod auth;
 pub mod balance;
 pub mod builder;
 pub mod body_limit;
+pub mod buffering;
 pub mod catch_panic;
 pub mod circuit_breaker;
 #[cfg(feature = "claims")]
