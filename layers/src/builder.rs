@@ -20,12 +20,18 @@
 use crate::auth::api_key::ApiKeyLayer;
 #[cfg(feature = "basic-auth")]
 use crate::auth::basic_auth::BasicAuthLayer;
+use crate::body_limit::BodyLimitLayer;
+use crate::buffering::BufferingLayer;
+use crate::circuit_breaker::CircuitBreakerLayer;
 use crate::connection::{AllowLayer, ConnectionLimits, LimitLayer};
 use crate::headers::HeadersLayer;
 use crate::ip_allow::IpAllowLayer;
 use crate::rewrite::{AddPrefixLayer, ReplacePathLayer};
+use crate::retry::RetryLayer;
 use crate::strip_prefix::StripPrefixLayer;
+use crate::timeout::TimeoutLayer;
 use ipnet::IpNet;
+use std::time::Duration;
 use tower::ServiceBuilder;
 use tower::layer::util::Stack;
 
@@ -64,6 +70,24 @@ pub trait ServiceBuilderExt<L>: Sized {
         self.add(layer)
     }
 
+    /// Refuses bodies of more than `max` bytes, and cuts those that do not say: [`BodyLimitLayer`].
+    fn body_limit(self, max: u64) -> ServiceBuilder<Stack<BodyLimitLayer, L>> {
+        self.add(BodyLimitLayer::new(max))
+    }
+
+    /// Reads whole bodies before it passes them on: [`BufferingLayer`].
+    fn buffering(self, layer: BufferingLayer) -> ServiceBuilder<Stack<BufferingLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Stops asking a service that fails: [`CircuitBreakerLayer`].
+    fn circuit_breaker(
+        self,
+        layer: CircuitBreakerLayer,
+    ) -> ServiceBuilder<Stack<CircuitBreakerLayer, L>> {
+        self.add(layer)
+    }
+
     /// Sets, adds and removes header fields: [`HeadersLayer`].
     fn headers(self, layer: HeadersLayer) -> ServiceBuilder<Stack<HeadersLayer, L>> {
         self.add(layer)
@@ -76,6 +100,8 @@ pub trait ServiceBuilderExt<L>: Sized {
 
     /// Replaces the path, or a part of it: [`ReplacePathLayer`].
     fn replace_path(self, layer: ReplacePathLayer) -> ServiceBuilder<Stack<ReplacePathLayer, L>> {
+    /// Sends a request again where another try may do better: [`RetryLayer`]. (`retry` is tower's own, for a policy.)
+    fn retry_failed(self, layer: RetryLayer) -> ServiceBuilder<Stack<RetryLayer, L>> {
         self.add(layer)
     }
 
@@ -85,6 +111,12 @@ pub trait ServiceBuilderExt<L>: Sized {
         prefixes: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> ServiceBuilder<Stack<StripPrefixLayer, L>> {
         self.add(StripPrefixLayer::new(prefixes))
+    }
+
+    /// Answers 504 where the head of an answer takes longer than `duration`: [`TimeoutLayer`]. (`timeout` is tower's
+    /// own, which fails.)
+    fn answer_within(self, duration: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>> {
+        self.add(TimeoutLayer::new(duration))
     }
 }
 

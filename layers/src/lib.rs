@@ -3,15 +3,15 @@
 pub mod answer;
 pub mod auth;
 pub mod balance;
-pub mod builder;
 pub mod body_limit;
 pub mod buffering;
+pub mod builder;
 pub mod catch_panic;
 pub mod circuit_breaker;
 #[cfg(feature = "claims")]
 pub mod claims;
-pub mod connection;
 pub mod classify;
+pub mod connection;
 pub mod endpoint;
 pub mod error;
 pub mod headers;
