@@ -26,8 +26,8 @@ use crate::circuit_breaker::CircuitBreakerLayer;
 use crate::connection::{AllowLayer, ConnectionLimits, LimitLayer};
 use crate::headers::HeadersLayer;
 use crate::ip_allow::IpAllowLayer;
-use crate::rewrite::{AddPrefixLayer, ReplacePathLayer};
 use crate::retry::RetryLayer;
+use crate::rewrite::{AddPrefixLayer, ReplacePathLayer};
 use crate::strip_prefix::StripPrefixLayer;
 use crate::timeout::TimeoutLayer;
 use ipnet::IpNet;
@@ -100,6 +100,9 @@ pub trait ServiceBuilderExt<L>: Sized {
 
     /// Replaces the path, or a part of it: [`ReplacePathLayer`].
     fn replace_path(self, layer: ReplacePathLayer) -> ServiceBuilder<Stack<ReplacePathLayer, L>> {
+        self.add(layer)
+    }
+
     /// Sends a request again where another try may do better: [`RetryLayer`]. (`retry` is tower's own, for a policy.)
     fn retry_failed(self, layer: RetryLayer) -> ServiceBuilder<Stack<RetryLayer, L>> {
         self.add(layer)

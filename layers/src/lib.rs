@@ -24,11 +24,10 @@ pub mod peer;
 pub mod reject;
 #[cfg(feature = "regex")]
 mod replacement;
-pub mod rescue;
-pub mod rewrite;
 mod replay;
 pub mod rescue;
 pub mod retry;
+pub mod rewrite;
 pub mod strip_prefix;
 pub mod timeout;
 pub mod tried;
