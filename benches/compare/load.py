@@ -49,9 +49,10 @@ class Generator:
 
     def saturate(self, target, path, seconds, connections=64, close=False):
         """As many requests as go. wrk counts in whole seconds."""
-        headers = ["-H", f"Host: {target.host}"] + (["-H", "Connection: close"] if close else [])
+        fields = {"Host": target.host, **target.headers, **({"Connection": "close"} if close else {})}
+        headers = [part for name, value in fields.items() for part in ("-H", f"{name}: {value}")]
         wrk = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", HERE / "report.lua"]
-        return self._run([*wrk, *headers, f"http://{target.address}{path}"], path, seconds)
+        return self._run([*wrk, *headers, f"http://{target.address}{target.prefix}{path}"], path, seconds)
 
     def pace(self, target, path, seconds, rate, connections=64):
         """A fixed rate, whatever the proxy does."""

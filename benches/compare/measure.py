@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from load import Load
-from peers import Running, get
+from peers import Running
 
 
 @dataclass
@@ -97,7 +97,7 @@ def interleave(bench, running, load, warm_up):
             print(f"  round {turn + 1}/{bench.rounds} {_progress(results[proxy])}", file=sys.stderr)
     for proxy, result in results.items():
         result.peak_rss, result.rss = proxy.process.peak_rss(), proxy.process.rss()
-        if not result.problem and (not proxy.process.is_alive() or not get(proxy.port, "/1k", proxy.host)):
+        if not result.problem and (not proxy.process.is_alive() or not proxy.ask()):
             result.problem = "it does not answer after the load"
     return list(results.values())
 

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from process import Process, free_port, wait_until
@@ -24,6 +24,9 @@ class Peer:
     templates: list[str]
     arguments: list[str]
     version: list[str]
+    # What each request to it has beside its host, and what stands before its path.
+    headers: dict[str, str] = field(default_factory=dict)
+    prefix: str = ""
 
     @property
     def is_gateway(self):
@@ -53,7 +56,18 @@ KNOWN = [
     Peer("caddy", "caddy", ["Caddyfile"], ["run", "--adapter", "caddyfile", "--config", "@DIR@/Caddyfile"], ["version"]),
     Peer("pingora", "pingora", [], ["@LISTEN@", "@UPSTREAM@", "@HOST@"], []),
 ]
+# What a request needs to pass the ten middlewares.
+TEN_HEADERS = {"X-API-Key": "5e0c-a1f7", "Origin": "https://app.test"}
 UPSTREAM = Peer("upstream", "nginx", ["upstream.conf"], ["-e", "stderr", "-p", "@DIR@", "-c", "@DIR@/upstream.conf"], [])
+
+
+def with_ten_middlewares(peer):
+    """The same proxy with ten policies on its one route, where there is a configuration with them; else None."""
+    templates = [name.replace(".", "-ten.", 1) for name in peer.templates]
+    if not templates or not all((TEMPLATES / name).exists() for name in templates):
+        return None
+    arguments = [part.replace(peer.templates[0], templates[0]) for part in peer.arguments]
+    return replace(peer, templates=templates, arguments=arguments, headers=TEN_HEADERS, prefix="/api")
 
 
 def find(wanted, gateway):
@@ -91,6 +105,8 @@ class Running:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.host = host(routers - 1)
+        self.headers = peer.headers
+        self.prefix = peer.prefix
         self.directory = Path(directory) / f"{peer.name}-{self.port}"
         self.directory.mkdir()
         self.values = {
@@ -114,13 +130,17 @@ class Running:
     def _fill(self, text):
         return re.sub(r"@([A-Z_0-9]+)@", lambda match: self.values[match[1]], text)
 
+    def ask(self):
+        """Status and body length of a plain request; None without an answer."""
+        return get(self.port, self.prefix + "/1k", self.host, headers=self.headers)
+
     def wait(self, seconds=60):
         """Waits for the right answer to a plain request, and says what came instead."""
         answer = None
 
         def is_right():
             nonlocal answer
-            answer = get(self.port, "/1k", self.host)
+            answer = self.ask()
             return answer == (200, BODIES["/1k"]) or not self.process.is_alive()
 
         wait_until(is_right, seconds)
@@ -152,11 +172,11 @@ def router_block(index, name):
     )
 
 
-def get(port, path, name, timeout=5):
+def get(port, path, name, timeout=5, headers=None):
     """Status and body length of one request on its own connection; None without an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
-        connection.request("GET", path, headers={"Host": name})
+        connection.request("GET", path, headers={"Host": name, **(headers or {})})
         response = connection.getresponse()
         return response.status, len(response.read())
     except (OSError, http.client.HTTPException):

@@ -2,6 +2,7 @@
 
 from idle import idle_connections
 from measure import interleave, start, started
+from peers import with_ten_middlewares
 from reload import reload_10000
 from report import invalid, mebibytes, milliseconds, spread, table
 
@@ -17,6 +18,17 @@ def saturation(path, close=False):
         return throughput_table(results)
 
     return run
+
+
+def ten_middlewares(bench):
+    """Each proxy beside itself: with ten policies on its one route, and with none."""
+    pairs = [(peer, with_ten_middlewares(peer)) for peer in bench.peers]
+    both = [peer for pair in pairs if pair[1] for peer in pair]
+    with started(bench, both) as running:
+        for proxy in running:
+            proxy.name += " with ten" if proxy.prefix else ""
+        results = saturate(bench, running, "/1k")
+    return throughput_table(results)
 
 
 def saturate(bench, running, path, close=False):
@@ -117,6 +129,7 @@ ALL = {
     "keepalive-1k": ("1 KiB, 64 keep-alive connections", saturation("/1k")),
     "keepalive-100k": ("100 KiB, 64 keep-alive connections", saturation("/100k")),
     "new-connections": ("1 KiB, a new client connection for each request", saturation("/1k", close=True)),
+    "middlewares-10": ("1 KiB, 64 keep-alive connections, ten policies on the route", ten_middlewares),
     "latency-half": ("1 KiB, 64 keep-alive connections at half of nginx's saturation", latency_half),
     "idle-connections": ("Idle keep-alive connections", idle_connections),
     "routers-1000": ("1,000 routers, the last one asked for", routers(1_000)),
