@@ -1,4 +1,6 @@
 //! Tower layers for gateways, usable in any axum or Tower app.
+#![cfg_attr(feature = "full", doc = "")]
+#![cfg_attr(feature = "full", doc = include_str!("../README.md"))]
 
 pub mod answer;
 pub mod auth;
