@@ -24,6 +24,7 @@ use crate::body_limit::BodyLimitLayer;
 use crate::buffering::BufferingLayer;
 use crate::circuit_breaker::CircuitBreakerLayer;
 use crate::connection::{AllowLayer, ConnectionLimits, LimitLayer};
+use crate::cors::CorsLayer;
 use crate::headers::HeadersLayer;
 use crate::ip_allow::IpAllowLayer;
 use crate::retry::RetryLayer;
@@ -85,6 +86,11 @@ pub trait ServiceBuilderExt<L>: Sized {
         self,
         layer: CircuitBreakerLayer,
     ) -> ServiceBuilder<Stack<CircuitBreakerLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Says which pages may read an answer: [`CorsLayer`].
+    fn cors(self, layer: CorsLayer) -> ServiceBuilder<Stack<CorsLayer, L>> {
         self.add(layer)
     }
 

@@ -35,8 +35,8 @@ pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol};
 pub use load::{Loaded, Source, load};
 pub use middleware::{
-    AddPrefixConfig, ChainConfig, CustomConfig, HeadersConfig, IpAllowConfig, MiddlewareConfig,
-    ReplacePathConfig, StripPrefixConfig,
+    AddPrefixConfig, ChainConfig, CorsConfig, CustomConfig, HeadersConfig, IpAllowConfig,
+    MiddlewareConfig, ReplacePathConfig, StripPrefixConfig,
 };
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;

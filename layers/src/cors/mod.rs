@@ -162,6 +162,17 @@ impl CorsPolicy {
         self.credentials = true;
         self
     }
+
+    /// Fails where it has credentials and a `*` anywhere, or any origin.
+    pub fn check(&self) -> Result<(), CorsError> {
+        let lists = [&self.methods, &self.headers, &self.exposed];
+        let is_wild = self.origins.as_ref().is_none_or(|origins| origins.any)
+            || lists.into_iter().any(|list| has_wildcard(list.as_ref()));
+        match self.credentials && is_wild {
+            true => Err(CorsError::WildcardWithCredentials),
+            false => Ok(()),
+        }
+    }
 }
 
 fn list_header(
@@ -216,18 +227,11 @@ struct Policy {
 }
 
 impl CorsLayer {
-    /// Follows `policy`. It fails where that has credentials and a `*` anywhere, or any origin.
+    /// Follows `policy`, which [`CorsPolicy::check`] must not object to.
     pub fn new(policy: CorsPolicy) -> Result<Self, CorsError> {
-        let origins = policy.origins.unwrap_or_else(Origins::any);
-        let is_wild = origins.any
-            || has_wildcard(policy.methods.as_ref())
-            || has_wildcard(policy.headers.as_ref())
-            || has_wildcard(policy.exposed.as_ref());
-        if policy.credentials && is_wild {
-            return Err(CorsError::WildcardWithCredentials);
-        }
+        policy.check()?;
         let policy = Policy {
-            origins,
+            origins: policy.origins.unwrap_or_else(Origins::any),
             methods: policy.methods.unwrap_or(DEFAULT_METHODS),
             headers: policy.headers,
             exposed: policy.exposed,

@@ -1,6 +1,7 @@
 //! `middlewares "name"`: one layer each, kept from one configuration to the next while what is written stays the same.
 //! With the layer stays its state: counts, breakers, what it has fetched.
 
+mod cors;
 mod file;
 mod headers;
 mod ip_allow;
@@ -105,6 +106,7 @@ fn make(
             None => return Err(format!("the type `{}` is unknown", custom.kind).into()),
         },
         MiddlewareConfig::AddPrefix(config) => rewrite::prefix(config)?,
+        MiddlewareConfig::Cors(config) => cors::layer(config)?,
         MiddlewareConfig::Headers(config) => headers::layer(config)?,
         MiddlewareConfig::IpAllow(config) => ip_allow::layer(config),
         MiddlewareConfig::ReplacePath(config) => rewrite::path(config)?,

@@ -4,6 +4,7 @@
 
 mod add_prefix;
 mod chain;
+mod cors;
 mod headers;
 mod ip_allow;
 mod replace_path;
@@ -11,6 +12,7 @@ mod strip_prefix;
 
 pub use add_prefix::AddPrefixConfig;
 pub use chain::ChainConfig;
+pub use cors::CorsConfig;
 pub use headers::HeadersConfig;
 pub use ip_allow::IpAllowConfig;
 pub use replace_path::ReplacePathConfig;
@@ -194,6 +196,7 @@ impl<'de> Deserialize<'de> for MiddlewareConfig {
 types! {
     "add-prefix": AddPrefix(AddPrefixConfig), "Puts a prefix before the path.";
     "chain": Chain(ChainConfig), "Several middlewares under one name.";
+    "cors": Cors(CorsConfig), "Says which pages may read an answer.";
     "headers": Headers(HeadersConfig), "Sets, adds and removes header fields.";
     "ip-allow": IpAllow(IpAllowConfig), "Lets only some addresses through.";
     "replace-path": ReplacePath(ReplacePathConfig), "Replaces the path, or a part of it.";
