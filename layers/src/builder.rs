@@ -20,6 +20,8 @@
 use crate::auth::api_key::ApiKeyLayer;
 #[cfg(feature = "basic-auth")]
 use crate::auth::basic_auth::BasicAuthLayer;
+#[cfg(feature = "jwt")]
+use crate::auth::jwt::JwtLayer;
 use crate::body_limit::BodyLimitLayer;
 use crate::buffering::BufferingLayer;
 use crate::circuit_breaker::CircuitBreakerLayer;
@@ -101,6 +103,12 @@ pub trait ServiceBuilderExt<L>: Sized {
 
     /// Lets only some clients through: [`IpAllowLayer`].
     fn ip_allow(self, layer: IpAllowLayer) -> ServiceBuilder<Stack<IpAllowLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Asks for a token: [`JwtLayer`].
+    #[cfg(feature = "jwt")]
+    fn jwt(self, layer: JwtLayer) -> ServiceBuilder<Stack<JwtLayer, L>> {
         self.add(layer)
     }
 

@@ -6,11 +6,13 @@ pub mod api_key;
 pub mod basic_auth;
 #[cfg(any(feature = "api-key", feature = "basic-auth"))]
 mod blind;
-#[cfg(any(feature = "api-key", feature = "basic-auth"))]
+#[cfg(any(feature = "api-key", feature = "basic-auth", feature = "jwt"))]
 mod identity;
+#[cfg(feature = "jwt")]
+pub mod jwt;
 #[cfg(any(feature = "api-key", feature = "basic-auth"))]
 pub mod lines;
-#[cfg(feature = "api-key")]
+#[cfg(any(feature = "api-key", feature = "jwt"))]
 mod query;
 #[cfg(any(feature = "api-key", feature = "basic-auth"))]
 mod unauthorized;

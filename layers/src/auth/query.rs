@@ -2,10 +2,11 @@
 
 use crate::path::set_query;
 use http::Uri;
+#[cfg(any(feature = "api-key", test))]
 use std::borrow::Cow;
 
 /// The values of the parameter `name`, as they were written.
-pub(super) fn raw_values<'u>(uri: &'u Uri, name: &'u str) -> impl Iterator<Item = &'u str> {
+pub(super) fn raw_values<'u>(uri: &'u Uri, name: &str) -> impl Iterator<Item = &'u str> {
     let pairs = uri.query().unwrap_or_default().split('&');
     pairs.filter_map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -23,6 +24,7 @@ pub(super) fn remove(uri: &mut Uri, name: &str) {
 }
 
 /// What was written, decoded: `+` is a space, `%2B` a plus. What is no escape stands for itself.
+#[cfg(any(feature = "api-key", test))]
 pub(super) fn decode(raw: &str) -> Cow<'_, [u8]> {
     match raw.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         true => Cow::Owned(decoded(raw).collect()),

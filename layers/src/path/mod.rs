@@ -29,7 +29,7 @@ pub(crate) fn set_path(uri: &mut Uri, path: &str) -> bool {
 }
 
 /// Replaces the query of `uri`, which has one or not. Where the two make no URI, nothing changes.
-#[cfg(feature = "api-key")]
+#[cfg(any(feature = "api-key", feature = "jwt"))]
 pub(crate) fn set_query(uri: &mut Uri, query: Option<&str>) {
     let path = uri.path();
     let text = match query {
