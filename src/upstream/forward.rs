@@ -97,34 +97,32 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ForwardFuture<
     }
 }
 
-/// Says who asked, and for what. What a client wrote of itself was removed when its request came in; a
-/// trusted proxy's words are kept and added to.
+/// Says who asked, and for what, beside what is said already: what a client wrote of itself was removed when its
+/// request came in, so that this is the word of a trusted proxy or of a middleware.
 fn set_forwarded(headers: &mut HeaderMap, client: &Client) {
     // At once: growing step by step would hash everything twice.
     headers.reserve(5);
     let peer = client.peer();
     let proto = HeaderValue::from_static(if peer.is_tls() { "https" } else { "http" });
     let host = headers.get(HOST).cloned();
-    if peer.is_trusted() {
+    if headers.contains_key(X_FORWARDED_FOR) {
         append_forwarded_for(headers, peer.ip_text());
-        headers.entry(X_FORWARDED_PROTO).or_insert(proto);
-        headers
-            .entry(X_FORWARDED_PORT)
-            .or_insert_with(|| peer.local_port_text().clone());
-        if let Some(host) = host {
-            headers.entry(X_FORWARDED_HOST).or_insert(host);
-        }
-        if let Ok(ip) = HeaderValue::from_str(&client.ip().to_string()) {
-            headers.insert(X_REAL_IP, ip);
-        }
-        return;
+    } else {
+        headers.insert(X_FORWARDED_FOR, peer.ip_text().clone());
     }
-    headers.insert(X_FORWARDED_FOR, peer.ip_text().clone());
-    headers.insert(X_FORWARDED_PROTO, proto);
-    headers.insert(X_FORWARDED_PORT, peer.local_port_text().clone());
-    headers.insert(X_REAL_IP, peer.ip_text().clone());
+    headers.entry(X_FORWARDED_PROTO).or_insert(proto);
+    headers
+        .entry(X_FORWARDED_PORT)
+        .or_insert_with(|| peer.local_port_text().clone());
     if let Some(host) = host {
-        headers.insert(X_FORWARDED_HOST, host);
+        headers.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+    if !peer.is_trusted() {
+        headers
+            .entry(X_REAL_IP)
+            .or_insert_with(|| peer.ip_text().clone());
+    } else if let Ok(ip) = HeaderValue::from_str(&client.ip().to_string()) {
+        headers.insert(X_REAL_IP, ip);
     }
 }
 
