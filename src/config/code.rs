@@ -76,6 +76,7 @@ codes! {
     NoDirectory = "W006", "The directory of the file provider does not exist.";
     NoTraffic = "W007", "No server of the service takes new requests.";
     OpenAdmin = "W008", "Everybody who reaches the admin API may ask.";
+    PlainSecret = "W009", "A secret stands in the file as it is, where a hash would do.";
 }
 
 impl Code {

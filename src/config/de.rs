@@ -5,7 +5,7 @@ use super::diagnostic::Problem;
 use super::fault::{Fault, Step, expectation};
 use super::source::{At, Files};
 use super::tree::{Entry, Kind, Map, Node, Origin};
-use super::values::{STAND_IN, TAGGED};
+use super::values::{SECRET, SECRETS, STAND_IN, TAGGED};
 use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess,
@@ -183,10 +183,18 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        if name == super::values::SECRET {
-            self.context.secrets.borrow_mut().push(self.node.at);
+        let is_secret = match self.node.kind {
+            Kind::List(_) | Kind::Map(_) => name == SECRET,
+            _ => [SECRET, SECRETS].contains(&name),
+        };
+        if !is_secret {
+            return visitor.visit_newtype_struct(self);
         }
-        visitor.visit_newtype_struct(self)
+        self.context.secrets.borrow_mut().push(self.node.at);
+        let expected = expectation(&visitor);
+        let read = visitor.visit_newtype_struct(self);
+        // A secret that is a number by mistake is not to be quoted either.
+        read.map_err(|fault| fault.instead(format!("expected {expected}")))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {

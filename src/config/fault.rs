@@ -64,6 +64,14 @@ impl Fault {
         self
     }
 
+    /// Says this, where there was something else to say.
+    pub(super) fn instead(mut self, message: String) -> Fault {
+        if let Some(problem) = &mut self.problem {
+            problem.message = message;
+        }
+        self
+    }
+
     pub(super) fn under(mut self, step: Step) -> Fault {
         self.path.push(step);
         self

@@ -3,9 +3,9 @@
 use super::upkeep::Task;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tower::BoxError;
 
 /// How often a file is read again. Comparing what it holds finds every change on every file system, and a file of keys
@@ -14,6 +14,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// The largest file of keys or users.
 const MAX_BYTES: u64 = 4 << 20;
+
+/// How long a file that has changed must hold still before it is used: whoever writes it may not be done.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// A file, and what it held when it was last read.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ pub(super) struct Followed {
 
 impl Followed {
     /// Reads a file for the first time.
-    pub(super) fn read(path: &std::path::Path) -> Result<Self, BoxError> {
+    pub(super) fn read(path: &Path) -> Result<Self, BoxError> {
         let text = read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self {
             path: path.to_owned(),
@@ -32,14 +35,18 @@ impl Followed {
         })
     }
 
-    /// What it holds.
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    /// Hands what the file holds to `replace`, now and whenever it has changed.
+    pub(super) fn begin(
+        self,
+        middleware: &str,
+        replace: impl Fn(&str) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) -> Result<Task, BoxError> {
+        replace(&self.text).map_err(|error| format!("{}: {error}", self.path.display()))?;
+        Ok(self.follow(middleware, replace))
     }
 
-    /// Hands what the file holds to `replace` whenever that has changed. What cannot be read or used leaves everything
-    /// as it was, and is told in the log, once for each change.
-    pub(super) fn follow(
+    /// What cannot be read or used leaves everything as it was, and is told in the log, once for each change.
+    fn follow(
         self,
         middleware: &str,
         replace: impl Fn(&str) -> Result<(), BoxError> + Send + Sync + 'static,
@@ -52,8 +59,7 @@ impl Followed {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                let again = path.clone();
-                let Ok(found) = tokio::task::spawn_blocking(move || read(&again)).await else {
+                let Some(found) = read_still(&path, &text).await else {
                     return;
                 };
                 let outcome = match found {
@@ -83,8 +89,25 @@ impl Followed {
     }
 }
 
+/// What a file holds once it no longer changes, if that is not what it held `before`. None where there is no runtime
+/// any more.
+async fn read_still(path: &Path, before: &str) -> Option<io::Result<String>> {
+    let mut last: Option<String> = None;
+    loop {
+        let path = path.to_owned();
+        match tokio::task::spawn_blocking(move || read(&path))
+            .await
+            .ok()?
+        {
+            Ok(found) if found != before && last.as_ref() != Some(&found) => last = Some(found),
+            settled => return Some(settled),
+        }
+        sleep(SETTLE).await;
+    }
+}
+
 /// Never waits, as it would for the writer of a pipe.
-fn read(path: &std::path::Path) -> io::Result<String> {
+fn read(path: &Path) -> io::Result<String> {
     if !path.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }

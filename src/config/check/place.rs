@@ -1,7 +1,7 @@
 //! Where in the files a part of the configuration stands.
 
 use crate::config::source::{At, Files};
-use crate::config::tree::{Kind, Map, Origin};
+use crate::config::tree::{Kind, Map, Node, Origin};
 use std::ops::Range;
 
 /// A step from a part of the configuration to one inside it.
@@ -85,7 +85,7 @@ impl Tree<'_> {
                 Key::Index(index) => match list {
                     Some(items) => match items
                         .iter()
-                        .filter(|item: &&super::super::tree::Node| !item.is_stand_in())
+                        .filter(|item: &&Node| !item.is_stand_in())
                         .nth(*index)
                     {
                         Some(node) => node,
@@ -112,6 +112,20 @@ impl Tree<'_> {
     }
 }
 
+fn is_whole(map: &Map) -> bool {
+    let mut values = map.entries.values().map(|entry| &entry.value);
+    map.taken.is_empty() && values.all(is_whole_value)
+}
+
+fn is_whole_value(node: &Node) -> bool {
+    match &node.kind {
+        Kind::StandIn => false,
+        Kind::Map(map) => is_whole(map),
+        Kind::List(list) => list.items.iter().all(is_whole_value),
+        _ => true,
+    }
+}
+
 impl Tree<'_> {
     /// Whether `name` was declared in a section, readable or not. Where the section itself is broken, everything is
     /// taken for declared.
@@ -128,7 +142,7 @@ impl Tree<'_> {
         }
     }
 
-    /// Whether nothing of a block was taken out.
+    /// Whether nothing of a block, or of what is in it, was taken out.
     pub(super) fn is_whole(&self, path: &[Key<'_>]) -> bool {
         let mut map = self.root;
         for key in path {
@@ -141,7 +155,7 @@ impl Tree<'_> {
                 _ => return true,
             }
         }
-        map.taken.is_empty()
+        is_whole(map)
     }
 
     /// Whether a value comes from outside the files, and must not be printed.

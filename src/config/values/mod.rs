@@ -2,7 +2,9 @@
 
 mod address;
 pub(crate) mod duration;
+pub(crate) mod header;
 mod http_url;
+mod keys;
 pub(crate) mod net;
 mod pattern;
 mod problem;
@@ -13,11 +15,12 @@ mod url;
 
 pub use address::Address;
 pub use http_url::HttpUrl;
+pub use keys::Keys;
 pub use pattern::Pattern;
 pub use problem::ValueError;
 pub use rule::RuleText;
-pub(crate) use secret::NEWTYPE as SECRET;
 pub use secret::Secret;
+pub(crate) use secret::{NEWTYPE as SECRET, SEVERAL as SECRETS};
 pub use url::{Scheme, ServerUrl};
 
 pub(crate) use problem::{STAND_IN, parsed};

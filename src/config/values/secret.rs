@@ -55,6 +55,9 @@ impl Serialize for Secret {
 /// The name under which a secret asks for its string: the loader then keeps the text out of everything it prints.
 pub(crate) const NEWTYPE: &str = "Secret";
 
+/// The same for several of them, which are kept out only where they are a single text by mistake.
+pub(crate) const SEVERAL: &str = "Secrets";
+
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
         struct Wrapped;

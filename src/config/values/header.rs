@@ -1,0 +1,48 @@
+//! Names of header fields.
+
+use super::{STAND_IN, ValueError, parsed};
+use http::HeaderName;
+use serde::de::Deserializer;
+use serde::ser::Serializer;
+
+fn parse(text: &str) -> Result<HeaderName, ValueError> {
+    if text == STAND_IN {
+        return Ok(HeaderName::from_static("x-stand-in"));
+    }
+    text.parse()
+        .map_err(|_| ValueError::new(format!("`{text}` is not the name of a header")))
+}
+
+pub(crate) fn serialize<S: Serializer>(
+    name: &HeaderName,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(name.as_str())
+}
+
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<HeaderName, D::Error> {
+    parsed(deserializer, "the name of a header", parse)
+}
+
+/// The same for a name that may be absent.
+pub(crate) mod option {
+    use super::{Deserializer, HeaderName, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        name: &Option<HeaderName>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match name {
+            Some(name) => super::serialize(name, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<HeaderName>, D::Error> {
+        super::deserialize(deserializer).map(Some)
+    }
+}
