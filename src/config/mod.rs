@@ -35,8 +35,8 @@ pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol};
 pub use load::{Loaded, Source, load};
 pub use middleware::{
-    AddPrefixConfig, ChainConfig, CorsConfig, CustomConfig, HeadersConfig, IpAllowConfig,
-    MiddlewareConfig, ReplacePathConfig, StripPrefixConfig,
+    AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, ChainConfig, CorsConfig, CustomConfig,
+    HeadersConfig, IpAllowConfig, MiddlewareConfig, ReplacePathConfig, StripPrefixConfig,
 };
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;
@@ -44,7 +44,9 @@ pub use service::{
     LoadBalancerConfig, RespondConfig, ServerConfig, ServiceConfig, Strategy, TimeoutsConfig,
     UpstreamTlsConfig,
 };
-pub use values::{Address, HttpUrl, Pattern, RuleText, Scheme, Secret, ServerUrl, ValueError};
+pub use values::{
+    Address, HttpUrl, Keys, Pattern, RuleText, Scheme, Secret, ServerUrl, ValueError,
+};
 
 pub(crate) use load::digest_now;
 

@@ -53,9 +53,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tower::{Layer, Service};
 
-/// How long right credentials are remembered.
-const REMEMBER: Duration = Duration::from_secs(300);
-const MAX_REMEMBER: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long right credentials are remembered where it is not said.
+pub const REMEMBER: Duration = Duration::from_secs(300);
+/// How long they are remembered at most.
+pub const MAX_REMEMBER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many requests wait for their turn to be hashed.
 const WAITING: usize = 64;
@@ -128,7 +129,7 @@ impl BasicAuthLayer {
         self.with(|settings| settings.hide = hide)
     }
 
-    /// For how long right credentials are remembered: five minutes where it is not said, a day at most. Zero never
+    /// For how long right credentials are remembered: [`REMEMBER`] where it is not said, [`MAX_REMEMBER`] at most. Zero never
     /// remembers, and hashes for each request.
     pub fn remember(self, time: Duration) -> Self {
         self.with(|settings| settings.remember = time.min(MAX_REMEMBER))

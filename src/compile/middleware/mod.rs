@@ -1,6 +1,8 @@
 //! `middlewares "name"`: one layer each, kept from one configuration to the next while what is written stays the same.
 //! With the layer stays its state: counts, breakers, what it has fetched.
 
+mod api_key;
+mod basic_auth;
 mod cors;
 mod file;
 mod headers;
@@ -98,7 +100,7 @@ fn make(
     kept: &Kept,
     services: &Services,
 ) -> Result<Option<Made>, BoxError> {
-    let _ = (name, services);
+    let _ = services;
     let made = match config {
         MiddlewareConfig::Chain(_) => return Ok(None),
         MiddlewareConfig::Custom(custom) => match kept.types.get(&custom.kind) {
@@ -106,6 +108,8 @@ fn make(
             None => return Err(format!("the type `{}` is unknown", custom.kind).into()),
         },
         MiddlewareConfig::AddPrefix(config) => rewrite::prefix(config)?,
+        MiddlewareConfig::ApiKey(config) => api_key::layer(name, config)?,
+        MiddlewareConfig::BasicAuth(config) => basic_auth::layer(name, config)?,
         MiddlewareConfig::Cors(config) => cors::layer(config)?,
         MiddlewareConfig::Headers(config) => headers::layer(config)?,
         MiddlewareConfig::IpAllow(config) => ip_allow::layer(config),

@@ -6,6 +6,9 @@ use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostics, Problem};
 use crate::config::source::{At, Files};
 use crate::config::{GatewayConfig, MiddlewareConfig};
+use a3s_layers::headers::HeaderEdits;
+use http::HeaderName;
+use http::header::HOST;
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
@@ -50,6 +53,16 @@ impl Place<'_, '_> {
     pub(crate) fn is_literal(&self, keys: &[Key<'_>]) -> bool {
         let path = path(self.name, keys);
         (self.check.tree.as_ref()).is_some_and(|tree| !tree.is_hidden(&path))
+    }
+
+    /// The header in which a server is told who its client is.
+    pub(crate) fn identity_header(&mut self, name: Option<&HeaderName>) {
+        let Some(name) = name else { return };
+        if name == HOST {
+            self.invalid("identity_header", "`Host` names the server");
+        } else if let Err(error) = HeaderEdits::new().set(name.as_str(), "somebody") {
+            self.invalid("identity_header", error.to_string());
+        }
     }
 
     /// A number that must be in a range.

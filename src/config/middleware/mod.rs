@@ -3,6 +3,8 @@
 //! One variant for each type, with keys of its own; the table at the end of this file names them all.
 
 mod add_prefix;
+mod api_key;
+mod basic_auth;
 mod chain;
 mod cors;
 mod headers;
@@ -11,6 +13,8 @@ mod replace_path;
 mod strip_prefix;
 
 pub use add_prefix::AddPrefixConfig;
+pub use api_key::ApiKeyConfig;
+pub use basic_auth::BasicAuthConfig;
 pub use chain::ChainConfig;
 pub use cors::CorsConfig;
 pub use headers::HeadersConfig;
@@ -195,6 +199,8 @@ impl<'de> Deserialize<'de> for MiddlewareConfig {
 
 types! {
     "add-prefix": AddPrefix(AddPrefixConfig), "Puts a prefix before the path.";
+    "api-key": ApiKey(ApiKeyConfig), "Asks for an API key.";
+    "basic-auth": BasicAuth(BasicAuthConfig), "Asks for a name and its password.";
     "chain": Chain(ChainConfig), "Several middlewares under one name.";
     "cors": Cors(CorsConfig), "Says which pages may read an answer.";
     "headers": Headers(HeadersConfig), "Sets, adds and removes header fields.";
