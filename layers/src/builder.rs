@@ -29,6 +29,7 @@ use crate::connection::{AllowLayer, ConnectionLimits, LimitLayer};
 use crate::cors::CorsLayer;
 use crate::headers::HeadersLayer;
 use crate::ip_allow::IpAllowLayer;
+use crate::redirect::RedirectLayer;
 use crate::retry::RetryLayer;
 use crate::rewrite::{AddPrefixLayer, ReplacePathLayer};
 use crate::strip_prefix::StripPrefixLayer;
@@ -109,6 +110,11 @@ pub trait ServiceBuilderExt<L>: Sized {
     /// Asks for a token: [`JwtLayer`].
     #[cfg(feature = "jwt")]
     fn jwt(self, layer: JwtLayer) -> ServiceBuilder<Stack<JwtLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Sends clients to another URL: [`RedirectLayer`].
+    fn redirect(self, layer: RedirectLayer) -> ServiceBuilder<Stack<RedirectLayer, L>> {
         self.add(layer)
     }
 

@@ -26,13 +26,13 @@
 //! ```
 
 use crate::hop_by_hop::is_hop_by_hop;
-use crate::peer::Client;
+use crate::peer::is_https;
 use http::header::{
     CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue,
     REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, TRAILER, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::uri::Authority;
-use http::{Extensions, Request, Response};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::pin::Pin;
@@ -41,7 +41,6 @@ use std::task::{Context, Poll, ready};
 use tower::{Layer, Service};
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
 /// Two years, the least that the preload lists' keepers and Mozilla advise. Subdomains are left out: a browser
@@ -301,19 +300,6 @@ fn has_frame_ancestors(headers: &HeaderMap) -> bool {
         .any(|name| name.eq_ignore_ascii_case(b"frame-ancestors"))
 }
 
-/// Whether the client itself came over TLS, to us or to a proxy that is trusted.
-fn is_https(extensions: &Extensions, headers: &HeaderMap) -> bool {
-    let Some(client) = extensions.get::<Client>() else {
-        return false;
-    };
-    match headers.get(X_FORWARDED_PROTO) {
-        Some(proto) if client.peer().is_trusted() => {
-            proto.as_bytes().eq_ignore_ascii_case(b"https")
-        }
-        _ => client.peer().is_tls(),
-    }
-}
-
 impl<S> Layer<S> for HeadersLayer {
     type Service = Headers<S>;
 
@@ -346,7 +332,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         // Before the edits: what an operator says to the server is no news of the client.
-        let is_https = self.edits.hsts && is_https(request.extensions(), request.headers());
+        let is_https = self.edits.hsts && is_https(&request);
         self.edits.edit_request(request.headers_mut());
         HeadersFuture {
             inner: self.inner.call(request),

@@ -24,6 +24,7 @@ mod networks;
 pub mod observe;
 pub mod path;
 pub mod peer;
+pub mod redirect;
 pub mod reject;
 #[cfg(feature = "regex")]
 mod replacement;

@@ -24,6 +24,9 @@ use std::sync::Arc;
 /// `X-Forwarded-For`.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// `X-Forwarded-Proto`.
+pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// The networks whose forwarded headers are believed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Arc<[IpNet]>);
@@ -134,6 +137,25 @@ impl Client {
 /// [`ClientLayer`].
 pub fn client_ip<B>(request: &http::Request<B>) -> Option<IpAddr> {
     request.extensions().get::<Client>().map(Client::ip)
+}
+
+/// Whether the client itself came over TLS, to us or to a trusted proxy that says so in `X-Forwarded-Proto`. Where
+/// nobody has said who the client is, the request's URI may still tell.
+pub(crate) fn is_https<B>(request: &http::Request<B>) -> bool {
+    let Some(client) = request.extensions().get::<Client>() else {
+        return request.uri().scheme() == Some(&http::uri::Scheme::HTTPS);
+    };
+    match request.headers().get(X_FORWARDED_PROTO) {
+        // A proxy may speak of a WebSocket. Of several, the first is nearest to the client.
+        Some(proto) if client.peer().is_trusted() => {
+            let mut protos = proto.as_bytes().split(|b| *b == b',');
+            let first = protos.next().unwrap_or_default().trim_ascii();
+            [&b"https"[..], b"wss"]
+                .iter()
+                .any(|secure| first.eq_ignore_ascii_case(secure))
+        }
+        _ => client.peer().is_tls(),
+    }
 }
 
 /// Removes the forwarded headers (`X-Forwarded-*`, `Forwarded`, `X-Real-Ip`) that a client has no say in.

@@ -7,6 +7,7 @@ mod cors;
 mod file;
 mod headers;
 mod ip_allow;
+mod redirect;
 mod rewrite;
 mod upkeep;
 
@@ -113,6 +114,7 @@ fn make(
         MiddlewareConfig::Cors(config) => cors::layer(config)?,
         MiddlewareConfig::Headers(config) => headers::layer(config)?,
         MiddlewareConfig::IpAllow(config) => ip_allow::layer(config),
+        MiddlewareConfig::Redirect(config) => redirect::layer(config)?,
         MiddlewareConfig::ReplacePath(config) => rewrite::path(config)?,
         MiddlewareConfig::StripPrefix(config) => {
             erase(StripPrefixLayer::new(&config.prefixes)).into()

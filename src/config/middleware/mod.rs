@@ -9,6 +9,7 @@ mod chain;
 mod cors;
 mod headers;
 mod ip_allow;
+mod redirect;
 mod replace_path;
 mod strip_prefix;
 
@@ -19,6 +20,7 @@ pub use chain::ChainConfig;
 pub use cors::CorsConfig;
 pub use headers::HeadersConfig;
 pub use ip_allow::IpAllowConfig;
+pub use redirect::{RedirectConfig, RedirectScheme, SlashConfig};
 pub use replace_path::ReplacePathConfig;
 pub use strip_prefix::StripPrefixConfig;
 
@@ -205,6 +207,7 @@ types! {
     "cors": Cors(CorsConfig), "Says which pages may read an answer.";
     "headers": Headers(HeadersConfig), "Sets, adds and removes header fields.";
     "ip-allow": IpAllow(IpAllowConfig), "Lets only some addresses through.";
+    "redirect": Redirect(RedirectConfig), "Sends clients to another URL.";
     "replace-path": ReplacePath(ReplacePathConfig), "Replaces the path, or a part of it.";
     "strip-prefix": StripPrefix(StripPrefixConfig), "Takes a prefix off the path.";
 }

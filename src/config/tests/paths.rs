@@ -76,3 +76,53 @@ fn a_path_is_replaced_by_a_path_or_by_pattern() {
         ),
     ]);
 }
+
+#[test]
+fn a_redirect_leads_one_way() {
+    let kind = "type = \"redirect\"";
+    check(&[
+        (
+            kind,
+            &["17:1 E013 needs one of `scheme`, `regex` and `trailing_slash`"],
+        ),
+        (
+            &format!("{kind}; scheme = \"https\"; port = 8443; permanent = true"),
+            &[],
+        ),
+        (&format!("{kind}; trailing_slash = \"add\""), &[]),
+        (
+            &format!("{kind}; regex = \"^http://(.*)\"; replacement = \"https://$1\""),
+            &[],
+        ),
+        (
+            &format!("{kind}; scheme = \"ftp\""),
+            &["19:12 E006 `ftp` is not one of `http`, `https`"],
+        ),
+        (
+            &format!("{kind}; scheme = \"https\"; port = 0"),
+            &["20:10 E008 `port` is out of range: 0 is not from 1 to 65535"],
+        ),
+        (
+            &format!("{kind}; trailing_slash = \"add\"; port = 80"),
+            &["20:10 E013 `port` needs `scheme`"],
+        ),
+        (
+            &format!("{kind}; scheme = \"https\"; trailing_slash = \"add\""),
+            &["20:20 E013 `scheme` and `trailing_slash` exclude each other"],
+        ),
+        (
+            &format!("{kind}; regex = \"a\""),
+            &["19:11 E013 `regex` needs `replacement`"],
+        ),
+        (
+            &format!("{kind}; regex = \"(?!a)\"; replacement = \"b\""),
+            &[
+                "19:11 E006 `(?!a)` is not a regular expression: look-around, including look-ahead and look-behind, is not supported",
+            ],
+        ),
+        (
+            &format!("{kind}; regex = \"a\"; replacement = \"$b\""),
+            &["20:17 E006 `$b`: the pattern has no group `b`"],
+        ),
+    ]);
+}
