@@ -29,6 +29,7 @@ pub mod reject;
 #[cfg(feature = "regex")]
 mod replacement;
 mod replay;
+pub mod request_id;
 pub mod rescue;
 pub mod retry;
 pub mod rewrite;
