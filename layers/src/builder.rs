@@ -30,6 +30,7 @@ use crate::cors::CorsLayer;
 use crate::headers::HeadersLayer;
 use crate::ip_allow::IpAllowLayer;
 use crate::redirect::RedirectLayer;
+use crate::request_id::RequestIdLayer;
 use crate::retry::RetryLayer;
 use crate::rewrite::{AddPrefixLayer, ReplacePathLayer};
 use crate::strip_prefix::StripPrefixLayer;
@@ -125,6 +126,11 @@ pub trait ServiceBuilderExt<L>: Sized {
 
     /// Sends a request again where another try may do better: [`RetryLayer`]. (`retry` is tower's own, for a policy.)
     fn retry_failed(self, layer: RetryLayer) -> ServiceBuilder<Stack<RetryLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Gives each request an ID: [`RequestIdLayer`].
+    fn request_id(self, layer: RequestIdLayer) -> ServiceBuilder<Stack<RequestIdLayer, L>> {
         self.add(layer)
     }
 

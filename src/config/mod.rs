@@ -36,8 +36,8 @@ pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol};
 pub use load::{Loaded, Source, load};
 pub use middleware::{
     AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, ChainConfig, CorsConfig, CustomConfig,
-    HeadersConfig, IpAllowConfig, MiddlewareConfig, RedirectConfig, RedirectScheme,
-    ReplacePathConfig, SlashConfig, StripPrefixConfig,
+    HeadersConfig, IpAllowConfig, KeepConfig, MiddlewareConfig, RedirectConfig, RedirectScheme,
+    ReplacePathConfig, RequestIdConfig, SlashConfig, StripPrefixConfig,
 };
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;

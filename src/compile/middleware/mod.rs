@@ -8,6 +8,7 @@ mod file;
 mod headers;
 mod ip_allow;
 mod redirect;
+mod request_id;
 mod rewrite;
 mod upkeep;
 
@@ -116,6 +117,7 @@ fn make(
         MiddlewareConfig::IpAllow(config) => ip_allow::layer(config),
         MiddlewareConfig::Redirect(config) => redirect::layer(config)?,
         MiddlewareConfig::ReplacePath(config) => rewrite::path(config)?,
+        MiddlewareConfig::RequestId(config) => request_id::layer(config),
         MiddlewareConfig::StripPrefix(config) => {
             erase(StripPrefixLayer::new(&config.prefixes)).into()
         }

@@ -11,6 +11,7 @@ mod headers;
 mod ip_allow;
 mod redirect;
 mod replace_path;
+mod request_id;
 mod strip_prefix;
 
 pub use add_prefix::AddPrefixConfig;
@@ -22,6 +23,7 @@ pub use headers::HeadersConfig;
 pub use ip_allow::IpAllowConfig;
 pub use redirect::{RedirectConfig, RedirectScheme, SlashConfig};
 pub use replace_path::ReplacePathConfig;
+pub use request_id::{KeepConfig, RequestIdConfig};
 pub use strip_prefix::StripPrefixConfig;
 
 use super::check::Place;
@@ -209,5 +211,6 @@ types! {
     "ip-allow": IpAllow(IpAllowConfig), "Lets only some addresses through.";
     "redirect": Redirect(RedirectConfig), "Sends clients to another URL.";
     "replace-path": ReplacePath(ReplacePathConfig), "Replaces the path, or a part of it.";
+    "request-id": RequestId(RequestIdConfig), "Gives each request an ID.";
     "strip-prefix": StripPrefix(StripPrefixConfig), "Takes a prefix off the path.";
 }

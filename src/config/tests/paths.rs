@@ -126,3 +126,28 @@ fn a_redirect_leads_one_way() {
         ),
     ]);
 }
+
+#[test]
+fn a_request_id_has_a_header() {
+    let kind = "type = \"request-id\"";
+    check(&[
+        (kind, &[]),
+        (
+            &format!("{kind}; header = \"X-Trace\"; keep = \"never\""),
+            &[],
+        ),
+        (
+            &format!("{kind}; header = \"a b\"; keep = \"sometimes\""),
+            &[
+                "19:12 E006 `a b` is not the name of a header",
+                "20:10 E006 `sometimes` is not one of `trusted`, `always`, `never`",
+            ],
+        ),
+        (
+            &format!("{kind}; header = \"Content-Length\""),
+            &[
+                "19:12 E006 `content-length`: the server sets this header itself, for each connection",
+            ],
+        ),
+    ]);
+}

@@ -1,0 +1,48 @@
+//! `type = "request-id"`.
+
+use super::Settings;
+use crate::config::check::Place;
+use crate::config::values::header;
+use http::HeaderName;
+use serde::{Deserialize, Serialize};
+
+/// Gives each request an ID, by which its log lines can be found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequestIdConfig {
+    /// The header that has it, of requests and of answers.
+    #[serde(with = "header")]
+    pub header: HeaderName,
+    /// Whose IDs are kept; others are replaced.
+    pub keep: KeepConfig,
+}
+
+/// Whose IDs are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeepConfig {
+    /// Those of trusted proxies.
+    #[default]
+    Trusted,
+    /// Everybody's.
+    Always,
+    /// Nobody's.
+    Never,
+}
+
+impl Default for RequestIdConfig {
+    fn default() -> RequestIdConfig {
+        RequestIdConfig {
+            header: HeaderName::from_static("x-request-id"),
+            keep: KeepConfig::default(),
+        }
+    }
+}
+
+impl Settings for RequestIdConfig {
+    fn check(&self, place: &mut Place<'_, '_>) {
+        if let Err(error) = a3s_layers::headers::HeaderEdits::new().set(self.header.as_str(), "x") {
+            place.invalid("header", format!("`{}`: {error}", self.header));
+        }
+    }
+}
