@@ -10,7 +10,7 @@
 //!
 //! # tokio_test::block_on(async {
 //! let app: Router = Router::new()
-//!     .route("/", get(|headers: HeaderMap| async move { headers["x-request-id"].clone() }))
+//!     .route("/", get(|headers: HeaderMap| async move { headers["x-request-id"].as_bytes().to_vec() }))
 //!     .layer(RequestIdLayer::new());
 //! let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
 //! let id = response.headers()["x-request-id"].clone();
