@@ -14,7 +14,8 @@
 //!     .layer(RequestIdLayer::new());
 //! let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
 //! let id = response.headers()["x-request-id"].clone();
-//! assert_eq!(axum::body::to_bytes(response.into_body(), 100).await.unwrap(), id);
+//! let told = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+//! assert_eq!(told, id.as_bytes());
 //! # });
 //! ```
 
