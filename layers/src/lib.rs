@@ -21,6 +21,8 @@ pub mod headers;
 pub mod hop_by_hop;
 pub mod ip_allow;
 mod networks;
+pub mod in_flight;
+pub mod key;
 pub mod observe;
 pub mod path;
 pub mod peer;

@@ -143,11 +143,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let watch = Watch::new(self.observer.start(&request));
-        ObserveFuture {
-            inner: self.inner.call(request),
-            watch: Some(watch),
-        }
+        let exchange = self.observer.start(&request);
+        ObserveFuture::new(exchange, || self.inner.call(request))
     }
 }
 
@@ -157,6 +154,17 @@ pin_project! {
         #[pin]
         inner: F,
         watch: Option<Watch<E>>,
+    }
+}
+
+impl<F, E: Exchange> ObserveFuture<F, E> {
+    /// Calls a service in the course of `exchange`, which ends also where that panics.
+    pub(crate) fn new(exchange: E, call: impl FnOnce() -> F) -> Self {
+        let watch = Watch::new(exchange);
+        Self {
+            inner: call(),
+            watch: Some(watch),
+        }
     }
 }
 
