@@ -26,6 +26,8 @@ pub mod key;
 pub mod observe;
 pub mod path;
 pub mod peer;
+#[cfg(any(feature = "rate-limit", feature = "redis"))]
+pub mod rate_limit;
 pub mod redirect;
 pub mod reject;
 #[cfg(feature = "regex")]
