@@ -1,9 +1,11 @@
 //! So many requests in so much time, for each client or by another key: [`local`] counts in memory,
-//! [`redis`] in a Redis that several gateways share.
+//! [`distributed`] in a Redis that several gateways share.
 //!
 //! Both are GCRA, the leaky bucket of ATM's traffic management (ITU-T I.371; as governor has it): a key has
 //! `burst` requests at once, and gets one back each `period / rate`.
 
+#[cfg(feature = "redis")]
+pub mod distributed;
 mod limit;
 #[cfg(feature = "rate-limit")]
 pub mod local;
