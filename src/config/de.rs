@@ -63,9 +63,10 @@ impl<'de> Reader<'_> {
             Kind::StandIn => Err(Fault::new(None)),
             // What was computed is often text: `"${PORT}"`.
             Kind::Str(text) if self.node.origin != Origin::Literal => {
-                match text.trim().parse::<i128>() {
-                    Ok(int) => visit_int(int, visitor),
-                    Err(_) => visitor.visit_str(text),
+                match (text.trim().parse::<i128>(), text.trim().parse::<f64>()) {
+                    (Ok(int), _) => visit_int(int, visitor),
+                    (_, Ok(float)) => visitor.visit_f64(float),
+                    _ => visitor.visit_str(text),
                 }
             }
             _ => self.any(visitor),
@@ -155,6 +156,10 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         })
     }
 
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.number(visitor)
+    }
+
     fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.number(visitor)
     }
@@ -238,7 +243,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     serde::forward_to_deserialize_any! {
-        i8 i16 i32 i128 u8 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
+        i8 i16 i32 i128 u8 u128 f32 char str string bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
     }
 }
 

@@ -167,6 +167,7 @@ pub(super) fn expectation(expected: &dyn Expected) -> String {
         "u32" => "a whole number from 0 to 4294967295".to_owned(),
         "u64" | "usize" => "a whole number from 0".to_owned(),
         "i64" => "a whole number".to_owned(),
+        "f64" => "a number".to_owned(),
         "a boolean" => "true or false".to_owned(),
         "a sequence" => "a list".to_owned(),
         "a map" => "a block".to_owned(),
