@@ -28,7 +28,12 @@ use crate::circuit_breaker::CircuitBreakerLayer;
 use crate::connection::{AllowLayer, ConnectionLimits, LimitLayer};
 use crate::cors::CorsLayer;
 use crate::headers::HeadersLayer;
+use crate::in_flight::InFlightLayer;
 use crate::ip_allow::IpAllowLayer;
+#[cfg(feature = "redis")]
+use crate::rate_limit::distributed::RedisRateLimitLayer;
+#[cfg(feature = "rate-limit")]
+use crate::rate_limit::local::RateLimitLayer;
 use crate::redirect::RedirectLayer;
 use crate::request_id::RequestIdLayer;
 use crate::retry::RetryLayer;
@@ -39,6 +44,8 @@ use ipnet::IpNet;
 use std::time::Duration;
 use tower::ServiceBuilder;
 use tower::layer::util::Stack;
+#[cfg(feature = "rate-limit")]
+use tower_governor::key_extractor::KeyExtractor;
 
 /// One method for each layer: those with few parameters take them, the others take the layer.
 pub trait ServiceBuilderExt<L>: Sized {
@@ -103,6 +110,11 @@ pub trait ServiceBuilderExt<L>: Sized {
         self.add(layer)
     }
 
+    /// Lets so many requests be under way at a time: [`InFlightLayer`].
+    fn in_flight(self, layer: InFlightLayer) -> ServiceBuilder<Stack<InFlightLayer, L>> {
+        self.add(layer)
+    }
+
     /// Lets only some clients through: [`IpAllowLayer`].
     fn ip_allow(self, layer: IpAllowLayer) -> ServiceBuilder<Stack<IpAllowLayer, L>> {
         self.add(layer)
@@ -111,6 +123,24 @@ pub trait ServiceBuilderExt<L>: Sized {
     /// Asks for a token: [`JwtLayer`].
     #[cfg(feature = "jwt")]
     fn jwt(self, layer: JwtLayer) -> ServiceBuilder<Stack<JwtLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Lets so many requests through in so much time: [`RateLimitLayer`].
+    #[cfg(feature = "rate-limit")]
+    fn rate_limit<K: KeyExtractor>(
+        self,
+        layer: RateLimitLayer<K>,
+    ) -> ServiceBuilder<Stack<RateLimitLayer<K>, L>> {
+        self.add(layer)
+    }
+
+    /// The same, counted in a Redis: [`RedisRateLimitLayer`].
+    #[cfg(feature = "redis")]
+    fn rate_limit_redis(
+        self,
+        layer: RedisRateLimitLayer,
+    ) -> ServiceBuilder<Stack<RedisRateLimitLayer, L>> {
         self.add(layer)
     }
 

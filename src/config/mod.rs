@@ -36,8 +36,9 @@ pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol};
 pub use load::{Loaded, Source, load};
 pub use middleware::{
     AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, ChainConfig, CorsConfig, CustomConfig,
-    HeadersConfig, IpAllowConfig, KeepConfig, MiddlewareConfig, RedirectConfig, RedirectScheme,
-    ReplacePathConfig, RequestIdConfig, SlashConfig, StripPrefixConfig,
+    HeadersConfig, InFlightConfig, IpAllowConfig, KeepConfig, MiddlewareConfig, OnError,
+    RateLimitConfig, RateLimitRedisConfig, RedirectConfig, RedirectScheme, ReplacePathConfig,
+    RequestIdConfig, SlashConfig, StripPrefixConfig,
 };
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;

@@ -15,6 +15,7 @@ pub mod frames;
 pub mod gateway;
 pub mod load;
 pub mod log;
+pub mod redis;
 pub mod running;
 pub mod server;
 pub mod tls;

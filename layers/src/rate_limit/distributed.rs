@@ -107,7 +107,10 @@ impl RedisServer {
 }
 
 fn invalid(error: &redis::RedisError) -> InvalidServer {
-    InvalidServer(error.to_string().into())
+    // The rest is the kind of the error, in redis' words.
+    let text = error.to_string();
+    let (what, _) = text.split_once(" - ").unwrap_or((&text, ""));
+    InvalidServer(what.into())
 }
 
 /// Names the server, and neither user nor password.

@@ -7,6 +7,7 @@ mod cors;
 mod file;
 mod headers;
 mod ip_allow;
+mod rate_limit;
 mod redirect;
 mod request_id;
 mod rewrite;
@@ -16,6 +17,7 @@ use super::upstream::Services;
 use super::{CompileError, Kept};
 use crate::config::{GatewayConfig, MiddlewareConfig};
 use crate::stack::{HttpLayer, erase};
+use a3s_layers::in_flight::InFlightLayer;
 use a3s_layers::strip_prefix::StripPrefixLayer;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -114,7 +116,13 @@ fn make(
         MiddlewareConfig::BasicAuth(config) => basic_auth::layer(name, config)?,
         MiddlewareConfig::Cors(config) => cors::layer(config)?,
         MiddlewareConfig::Headers(config) => headers::layer(config)?,
+        MiddlewareConfig::InFlight(config) => {
+            let max = usize::try_from(config.max).unwrap_or(usize::MAX);
+            erase(InFlightLayer::new(max).key(config.key.clone())).into()
+        }
         MiddlewareConfig::IpAllow(config) => ip_allow::layer(config),
+        MiddlewareConfig::RateLimit(config) => rate_limit::local(config)?,
+        MiddlewareConfig::RateLimitRedis(config) => rate_limit::redis(name, config)?,
         MiddlewareConfig::Redirect(config) => redirect::layer(config)?,
         MiddlewareConfig::ReplacePath(config) => rewrite::path(config)?,
         MiddlewareConfig::RequestId(config) => request_id::layer(config),

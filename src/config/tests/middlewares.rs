@@ -54,6 +54,48 @@ fn each_problem_of_a_middleware_is_told_where_it_is() {
             ],
         ),
         (
+            "middlewares \"x\" {\n  type = \"in-flight\"\n  max = 0\n  key = \"cookie:a\"\n}",
+            &[
+                "19:9 E008 `max` is out of range: 0 is not from 1 to 10000000",
+                "20:9 E006 requests are not counted by `cookie:a`; write `client-ip`, `header:NAME`, `claim:NAME`, `path` or `global`",
+            ],
+        ),
+        (
+            "middlewares \"x\" {\n  type = \"rate-limit\"\n}",
+            &["17:1 E007 `rate` is missing"],
+        ),
+        (
+            "middlewares \"x\" {\n  type = \"rate-limit\"\n  rate = 0\n  max_keys = 0\n}",
+            &[
+                "19:10 E006 a rate is a number above 0",
+                "20:14 E008 `max_keys` is out of range: 0 is not from 1 to 10000000",
+            ],
+        ),
+        (
+            "middlewares \"x\" {\n  type = \"rate-limit\"\n  rate = \"many\"\n}",
+            &["19:10 E005 expected a number, found a string"],
+        ),
+        (
+            "middlewares \"x\" {\n  type = \"rate-limit\"\n  rate = format(\"%s.5\", 1)\n  period = \"0s\"\n}",
+            &["20:12 E008 `period` is out of range: 0s is not from 1ms to 366d"],
+        ),
+        (
+            "middlewares \"x\" {\n  type = \"rate-limit\"\n  rate = 1\n  burst = 0\n}",
+            &["20:11 E006 a burst is 1 at least"],
+        ),
+        (
+            "middlewares \"x\" {\n  type = \"rate-limit\"\n  rate = 1\n  period = \"1d\"\n  burst = 1000\n}",
+            &["21:11 E006 a burst that takes longer than a year to come back at that rate"],
+        ),
+        (
+            "middlewares \"x\" {\n  type = \"rate-limit\"\n  rate = 2000000000\n  period = \"1s\"\n}",
+            &["19:10 E006 a rate of more than 1000000000 requests in a second"],
+        ),
+        (
+            "middlewares \"x\" {\n  type = \"rate-limit\"\n  rate = 1\n  policy = \"\u{e9}\"\n}",
+            &["20:12 E006 the name of a policy is ASCII without control characters"],
+        ),
+        (
             "middlewares \"x\" {\n  type = \"chain\"\n  middlewares = [\"y\", \"z\"]\n}\nmiddlewares \"y\" {\n  type = \"chain\"\n  middlewares = [\"x\"]\n}",
             &[
                 "19:17 E019 the chain goes round in a circle: x -> y -> x",
@@ -122,4 +164,41 @@ fn chains_are_nested_so_deep_and_no_deeper() {
         told[0].contains("E019 chains are nested more than 32 deep"),
         "{told:?}"
     );
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn each_problem_of_a_rate_limit_in_redis_is_told_where_it_is() {
+    for (keys, expected) in [
+        ("rate = 1", &["17:1 E007 `redis_url` is missing"][..]),
+        (
+            "rate = -1\nredis_url = \"http://:hunter2@localhost\"\ntimeout = \"1m\"\non_error = \"pass\"",
+            &[
+                "19:8 E006 a rate is a number above 0",
+                "20:13 E006 Redis URL did not parse",
+                "21:11 E008 `timeout` is out of range: 1m is not from 1ms to 10s",
+                "22:12 E006 `pass` is not one of `allow`, `deny`",
+            ],
+        ),
+        (
+            "rate = 1\nredis_url = \"redis://localhost\"\nca_file = \"Cargo.toml\"\nkey_file = \"none\"",
+            &[
+                "21:11 E013 `ca_file` is for a `rediss://` server",
+                "22:12 E002 `key_file` cannot be read: entity not found",
+                "22:12 E013 `key_file` is for a `rediss://` server",
+                "22:12 E013 `key_file` needs `cert_file`",
+            ],
+        ),
+    ] {
+        let text = format!("middlewares \"x\" {{\ntype = \"rate-limit-redis\"\n{keys}\n}}");
+        assert_eq!(told_of(&text), expected);
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+#[test]
+fn without_its_feature_a_rate_limit_in_redis_says_so() {
+    let text = "middlewares \"x\" {\n  type = \"rate-limit-redis\"\n  rate = 1\n  redis_url = \"redis://localhost\"\n}";
+    let expected = "18:10 E006 this gateway was built without the feature `redis`";
+    assert_eq!(told_of(text), [expected]);
 }

@@ -4,6 +4,7 @@ mod address;
 pub(crate) mod duration;
 pub(crate) mod header;
 mod http_url;
+pub(crate) mod key_source;
 mod keys;
 pub(crate) mod net;
 mod pattern;
