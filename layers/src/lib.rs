@@ -13,6 +13,8 @@ pub mod circuit_breaker;
 #[cfg(feature = "claims")]
 pub mod claims;
 pub mod classify;
+#[cfg(feature = "compression")]
+pub mod compress;
 pub mod connection;
 pub mod cors;
 pub mod endpoint;
