@@ -25,6 +25,8 @@ use crate::auth::jwt::JwtLayer;
 use crate::body_limit::BodyLimitLayer;
 use crate::buffering::BufferingLayer;
 use crate::circuit_breaker::CircuitBreakerLayer;
+#[cfg(feature = "compression")]
+use crate::compress::CompressLayer;
 use crate::connection::{AllowLayer, ConnectionLimits, LimitLayer};
 use crate::cors::CorsLayer;
 use crate::headers::HeadersLayer;
@@ -97,6 +99,12 @@ pub trait ServiceBuilderExt<L>: Sized {
         self,
         layer: CircuitBreakerLayer,
     ) -> ServiceBuilder<Stack<CircuitBreakerLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Compresses answers: [`CompressLayer`].
+    #[cfg(feature = "compression")]
+    fn compress_answers(self, layer: CompressLayer) -> ServiceBuilder<Stack<CompressLayer, L>> {
         self.add(layer)
     }
 

@@ -3,7 +3,7 @@
 #![cfg(feature = "compression")]
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-use a3s_layers::compress::{Coding, CompressError, CompressLayer};
+use a3s_layers::compress::{Coding, CompressError, CompressLayer, ContentTypes};
 use axum::body::Body;
 use bytes::Bytes;
 use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
@@ -464,7 +464,7 @@ fn what_is_no_setting_is_refused() {
             CompressError::Level
         );
     }
-    let refused = CompressLayer::new().content_types(["text/html", "text"]);
+    let refused = ContentTypes::parse(["text/html", "text"]);
     assert_eq!(refused.unwrap_err(), CompressError::ContentType);
 }
 

@@ -31,8 +31,10 @@ const DEFAULTS: &[&str] = &[
     "image/x-icon",
 ];
 
+/// Types of content: by default those of text, JSON, XML, JavaScript, WebAssembly, fonts and images that are not
+/// compressed by themselves.
 #[derive(Debug, Clone)]
-pub(super) struct ContentTypes(Arc<[Pattern]>);
+pub struct ContentTypes(Arc<[Pattern]>);
 
 /// A type, or with `*` for one of its two halves, or for the beginning of the second.
 #[derive(Debug, Clone)]
@@ -56,7 +58,9 @@ impl Default for ContentTypes {
 }
 
 impl ContentTypes {
-    pub(super) fn parse(
+    /// Reads types such as `text/html`. `*` stands for all of a half, or for the beginning of the second: `text/*`,
+    /// `application/*+json`, `*/*`.
+    pub fn parse(
         patterns: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Self, CompressError> {
         let patterns = patterns.into_iter();

@@ -30,13 +30,13 @@ mod encoder;
 mod verdict;
 
 pub use coding::Coding;
+pub use content_types::ContentTypes;
 
 use crate::error::BoxError;
 use crate::vary::add_vary;
 use axum::body::Body;
 use body::CompressBody;
 use bytes::Bytes;
-use content_types::ContentTypes;
 use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -124,15 +124,9 @@ impl CompressLayer {
         self.with(|settings| settings.min_size = bytes)
     }
 
-    /// Compresses these types, in place of those of text, JSON, XML, JavaScript, WebAssembly, fonts and images that are
-    /// not compressed by themselves. `*` stands for all of a half, or for the beginning of the second: `text/*`,
-    /// `application/*+json`.
-    pub fn content_types(
-        self,
-        types: impl IntoIterator<Item = impl AsRef<str>>,
-    ) -> Result<Self, CompressError> {
-        let types = ContentTypes::parse(types)?;
-        Ok(self.with(|settings| settings.types = types))
+    /// Compresses these types.
+    pub fn content_types(self, types: ContentTypes) -> Self {
+        self.with(|settings| settings.types = types)
     }
 
     /// How much time to take, from 1 to 9, on the scale of the coding that is used: 3 for `zstd`, 4 for `br` and 6 for

@@ -3,6 +3,7 @@
 
 mod api_key;
 mod basic_auth;
+mod compress;
 mod cors;
 mod file;
 mod headers;
@@ -114,6 +115,7 @@ fn make(
         MiddlewareConfig::AddPrefix(config) => rewrite::prefix(config)?,
         MiddlewareConfig::ApiKey(config) => api_key::layer(name, config)?,
         MiddlewareConfig::BasicAuth(config) => basic_auth::layer(name, config)?,
+        MiddlewareConfig::Compress(config) => compress::layer(config)?,
         MiddlewareConfig::Cors(config) => cors::layer(config)?,
         MiddlewareConfig::Headers(config) => headers::layer(config)?,
         MiddlewareConfig::InFlight(config) => {
