@@ -89,5 +89,9 @@ fn the_mistake_is_printed_to_the_letter() {
 
 #[test]
 fn the_code_is_the_example() {
-    assert_eq!(blocks("rust"), [include_str!("../examples/embed.rs")]);
+    let example = include_str!("../examples/embed.rs");
+    // What stands above the code says how to run it.
+    let start = example.find("\nuse ").unwrap() + 1;
+    let code = &example[start..];
+    assert_eq!(blocks("rust"), [code]);
 }
