@@ -6,20 +6,25 @@
 mod process;
 
 use process::{Process, ask, file, get};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Starts an example. Cargo builds them before the tests; where only this test is built, it is asked to.
+/// Starts an example. Cargo builds them before all tests; where only this test is built, it is asked to.
 fn example(name: &str) -> Command {
     let mut path = PathBuf::from(process::PROGRAM);
     path.pop();
     path.push("examples");
     path.push(name);
-    if !path.exists() {
-        let build = ["build", "--all-features", "--example", name];
-        let status = Command::new(env!("CARGO")).args(build).status().unwrap();
-        assert!(status.success());
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/");
+    let changed = |path: &Path| fs::metadata(path)?.modified();
+    let of_source = changed(Path::new(&format!("{source}{name}.rs"))).unwrap();
+    if changed(&path).is_ok_and(|built| built >= of_source) {
+        return Command::new(path);
     }
+    let build = ["build", "--all-features", "--example", name];
+    let status = Command::new(env!("CARGO")).args(build).status().unwrap();
+    assert!(status.success());
     Command::new(path)
 }
 
