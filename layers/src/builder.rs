@@ -136,7 +136,7 @@ pub trait ServiceBuilderExt<L>: Sized {
 
     /// Lets so many requests through in so much time: [`RateLimitLayer`].
     #[cfg(feature = "rate-limit")]
-    fn rate_limit<K: KeyExtractor>(
+    fn limit_rate<K: KeyExtractor>(
         self,
         layer: RateLimitLayer<K>,
     ) -> ServiceBuilder<Stack<RateLimitLayer<K>, L>> {
@@ -145,7 +145,7 @@ pub trait ServiceBuilderExt<L>: Sized {
 
     /// The same, counted in a Redis: [`RedisRateLimitLayer`].
     #[cfg(feature = "redis")]
-    fn rate_limit_redis(
+    fn limit_rate_redis(
         self,
         layer: RedisRateLimitLayer,
     ) -> ServiceBuilder<Stack<RedisRateLimitLayer, L>> {
