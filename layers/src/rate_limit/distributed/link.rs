@@ -94,17 +94,19 @@ impl Link {
                 Ok(Ok(answer)) => return Ok(answer),
                 // What comes on a connection comes in order: others will wait in vain, too.
                 Err(_) => {
-                    self.leave(&connection, State::down_now());
+                    self.leave(&connection, State::down_for(Duration::ZERO));
                     self.complain(&"no answer in time");
                     return Err(NoAnswer::Late);
                 }
-                Ok(Err(error)) if is_lost(&error) => {
+                // A server may close what was idle: that is no outage, and at worst a request is counted twice.
+                Ok(Err(error)) if is_lost(&error) && !is_second_try => {
                     self.leave(&connection, State::Closed);
-                    // A server may close what was idle: that is no outage.
-                    if is_second_try {
-                        return Err(NoAnswer::Lost(error));
-                    }
                     is_second_try = true;
+                }
+                Ok(Err(error)) if is_lost(&error) => {
+                    self.leave(&connection, State::down_for(FIRST_PAUSE));
+                    self.complain(&error);
+                    return Err(NoAnswer::Lost(error));
                 }
                 Ok(Err(error)) => {
                     self.complain(&error);
@@ -222,10 +224,10 @@ impl fmt::Debug for Link {
 }
 
 impl State {
-    /// Not to be waited for, and to be tried at once.
-    fn down_now() -> Self {
+    /// Not to be waited for, and not to be tried again for a while.
+    fn down_for(pause: Duration) -> Self {
         Self::Down {
-            retry_at: Instant::now(),
+            retry_at: Instant::now() + pause,
             pause: FIRST_PAUSE,
         }
     }
