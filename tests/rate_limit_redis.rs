@@ -144,20 +144,26 @@ impl Flood {
 
 #[tokio::test]
 async fn two_gateways_share_one_limit_within_a_hundredth_over_ten_seconds() {
-    const RATE: u32 = 200;
+    const RATE: u32 = 100;
     let redis = Redis::start(&[]);
     let server = Server::start().await;
-    let setup = limited(&server, limit(&redis, RATE, "1s")).with_all_workers();
+    let mut limit = limit(&redis, RATE, "1s");
+    // What a busy machine misses in two seconds it makes up for.
+    limit["burst"] = json!(2 * RATE);
+    let setup = limited(&server, limit).with_all_workers();
     let gateways = [setup.start().await, setup.start().await];
-    let flood = Flood::start(&gateways, 4);
+    let flood = Flood::start(&gateways, 2);
     // From an empty bucket to an empty bucket.
-    flood
-        .more("the burst is over", 20, |tally| &tally.refused)
-        .await;
-    let passed = || flood.tally.passed.load(Relaxed);
-    let (from, start) = (passed(), Instant::now());
+    let empty = async |refusals| {
+        let what = "the bucket is empty";
+        flood.more(what, refusals, |tally| &tally.refused).await;
+        (flood.tally.passed.load(Relaxed), Instant::now())
+    };
+    let (before, start) = empty(20).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let share = (passed() - from) as f64 / (start.elapsed().as_secs_f64() * f64::from(RATE));
+    let (after, end) = empty(1).await;
+    let due = (end - start).as_secs_f64() * f64::from(RATE);
+    let share = (after - before) as f64 / due;
     flood.stop().await;
     assert!((0.99..=1.01).contains(&share), "{share}");
 }
