@@ -98,7 +98,11 @@ impl Source {
             }
         } else if let Some(trailers) = frame.trailers_ref() {
             match self.recorded.len() + size(trailers) <= self.limit {
-                true => self.trailers = Some(trailers.clone()),
+                // Nothing comes after them, and many a reader does not ask whether it does.
+                true => {
+                    self.trailers = Some(trailers.clone());
+                    self.course = Course::Over;
+                }
                 false => self.lose(),
             }
         }
@@ -254,8 +258,9 @@ mod tests {
         assert!(next(&mut first).await.unwrap().is_err(), "superseded");
         feed.send_trailers(trailers()).await.unwrap();
         drop(feed);
-        let rest = second.collect().await.unwrap();
-        assert_eq!(rest.trailers(), Some(&trailers()));
+        let rest = next(&mut second).await.unwrap().unwrap();
+        assert_eq!(rest.into_trailers().ok(), Some(trailers()));
+        assert!(next(&mut second).await.is_none());
         let third = replay.body();
         assert!(!third.is_end_stream());
         let third = third.collect().await.unwrap();
