@@ -35,10 +35,11 @@ pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol};
 pub use load::{Loaded, Source, load};
 pub use middleware::{
-    AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, ChainConfig, CompressConfig, CorsConfig,
-    CustomConfig, Encoding, HeadersConfig, InFlightConfig, IpAllowConfig, KeepConfig,
-    MiddlewareConfig, OnError, RateLimitConfig, RateLimitRedisConfig, RedirectConfig,
-    RedirectScheme, ReplacePathConfig, RequestIdConfig, SlashConfig, StripPrefixConfig,
+    AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, BodyLimitConfig, BufferingConfig, ChainConfig,
+    CircuitBreakerConfig, CompressConfig, CorsConfig, CustomConfig, Encoding, FallbackConfig,
+    HeadersConfig, InFlightConfig, IpAllowConfig, KeepConfig, MiddlewareConfig, OnError,
+    RateLimitConfig, RateLimitRedisConfig, RedirectConfig, RedirectScheme, ReplacePathConfig,
+    RequestIdConfig, RetryConfig, RetryOn, SlashConfig, StripPrefixConfig, TimeoutConfig,
 };
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;

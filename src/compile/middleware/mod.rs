@@ -3,6 +3,8 @@
 
 mod api_key;
 mod basic_auth;
+mod bodies;
+mod circuit_breaker;
 mod compress;
 mod cors;
 mod file;
@@ -11,6 +13,7 @@ mod ip_allow;
 mod rate_limit;
 mod redirect;
 mod request_id;
+mod retry;
 mod rewrite;
 mod upkeep;
 
@@ -20,6 +23,7 @@ use crate::config::{GatewayConfig, MiddlewareConfig};
 use crate::stack::{HttpLayer, erase};
 use a3s_layers::in_flight::InFlightLayer;
 use a3s_layers::strip_prefix::StripPrefixLayer;
+use a3s_layers::timeout::TimeoutLayer;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tower::BoxError;
@@ -107,7 +111,10 @@ fn make(
 ) -> Result<Option<Made>, BoxError> {
     let _ = services;
     let made = match config {
+        MiddlewareConfig::BodyLimit(config) => bodies::limit(config),
+        MiddlewareConfig::Buffering(config) => bodies::buffering(config),
         MiddlewareConfig::Chain(_) => return Ok(None),
+        MiddlewareConfig::CircuitBreaker(config) => circuit_breaker::layer(config)?,
         MiddlewareConfig::Custom(custom) => match kept.types.get(&custom.kind) {
             Some(make) => make(&custom.settings)?.into(),
             None => return Err(format!("the type `{}` is unknown", custom.kind).into()),
@@ -128,9 +135,11 @@ fn make(
         MiddlewareConfig::Redirect(config) => redirect::layer(config)?,
         MiddlewareConfig::ReplacePath(config) => rewrite::path(config)?,
         MiddlewareConfig::RequestId(config) => request_id::layer(config),
+        MiddlewareConfig::Retry(config) => retry::layer(config)?,
         MiddlewareConfig::StripPrefix(config) => {
             erase(StripPrefixLayer::new(&config.prefixes)).into()
         }
+        MiddlewareConfig::Timeout(config) => erase(TimeoutLayer::new(config.duration)).into(),
     };
     Ok(Some(made))
 }

@@ -71,6 +71,12 @@ impl Place<'_, '_> {
         self.check.number(&path, value, min, max);
     }
 
+    /// A number further in that must be in a range.
+    pub(crate) fn number_at(&mut self, keys: &[Key<'_>], value: u64, min: u64, max: u64) {
+        let path = path(self.name, keys);
+        self.check.number(&path, value, min, max);
+    }
+
     /// A duration that must be in a range.
     pub(crate) fn duration(&mut self, key: &str, value: Duration, min: Duration, max: Duration) {
         let path = path(self.name, &[key.into()]);

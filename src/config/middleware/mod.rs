@@ -5,7 +5,10 @@
 mod add_prefix;
 mod api_key;
 mod basic_auth;
+mod body_limit;
+mod buffering;
 mod chain;
+mod circuit_breaker;
 mod compress;
 mod cors;
 mod headers;
@@ -16,12 +19,17 @@ mod rate_limit_redis;
 mod redirect;
 mod replace_path;
 mod request_id;
+mod retry;
 mod strip_prefix;
+mod timeout;
 
 pub use add_prefix::AddPrefixConfig;
 pub use api_key::ApiKeyConfig;
 pub use basic_auth::BasicAuthConfig;
+pub use body_limit::BodyLimitConfig;
+pub use buffering::BufferingConfig;
 pub use chain::ChainConfig;
+pub use circuit_breaker::{CircuitBreakerConfig, FallbackConfig};
 pub use compress::{CompressConfig, Encoding};
 pub use cors::CorsConfig;
 pub use headers::HeadersConfig;
@@ -32,7 +40,9 @@ pub use rate_limit_redis::{OnError, RateLimitRedisConfig};
 pub use redirect::{RedirectConfig, RedirectScheme, SlashConfig};
 pub use replace_path::ReplacePathConfig;
 pub use request_id::{KeepConfig, RequestIdConfig};
+pub use retry::{RetryConfig, RetryOn};
 pub use strip_prefix::StripPrefixConfig;
+pub use timeout::TimeoutConfig;
 
 use super::check::Place;
 use super::diagnostic::{Diagnostics, Problem, did_you_mean};
@@ -213,7 +223,10 @@ types! {
     "add-prefix": AddPrefix(AddPrefixConfig), "Puts a prefix before the path.";
     "api-key": ApiKey(ApiKeyConfig), "Asks for an API key.";
     "basic-auth": BasicAuth(BasicAuthConfig), "Asks for a name and its password.";
+    "body-limit": BodyLimit(BodyLimitConfig), "Refuses bodies that are too large.";
+    "buffering": Buffering(BufferingConfig), "Reads whole bodies before they go on.";
     "chain": Chain(ChainConfig), "Several middlewares under one name.";
+    "circuit-breaker": CircuitBreaker(CircuitBreakerConfig), "Stops asking a service that fails.";
     "compress": Compress(CompressConfig), "Compresses answers.";
     "cors": Cors(CorsConfig), "Says which pages may read an answer.";
     "headers": Headers(HeadersConfig), "Sets, adds and removes header fields.";
@@ -224,5 +237,7 @@ types! {
     "redirect": Redirect(RedirectConfig), "Sends clients to another URL.";
     "replace-path": ReplacePath(ReplacePathConfig), "Replaces the path, or a part of it.";
     "request-id": RequestId(RequestIdConfig), "Gives each request an ID.";
+    "retry": Retry(RetryConfig), "Sends a request again where another try may do better.";
     "strip-prefix": StripPrefix(StripPrefixConfig), "Takes a prefix off the path.";
+    "timeout": Timeout(TimeoutConfig), "Answers 504 where an answer takes too long to begin.";
 }

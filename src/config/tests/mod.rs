@@ -5,6 +5,7 @@ mod hostile;
 mod many;
 mod middlewares;
 mod paths;
+mod resilience;
 
 use super::load::{load_in, load_text};
 use super::*;

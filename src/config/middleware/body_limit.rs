@@ -1,0 +1,16 @@
+//! `type = "body-limit"`.
+
+use super::Settings;
+use crate::config::values::size;
+use serde::{Deserialize, Serialize};
+
+/// Refuses request bodies that are too large with 413, and cuts those that do not say how large they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BodyLimitConfig {
+    /// The most bytes of a body; 0 is none.
+    #[serde(with = "size")]
+    pub max_body_bytes: usize,
+}
+
+impl Settings for BodyLimitConfig {}

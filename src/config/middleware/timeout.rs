@@ -1,0 +1,23 @@
+//! `type = "timeout"`.
+
+use super::Settings;
+use crate::config::check::Place;
+use crate::config::values::duration;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Answers 504 where the answer takes too long to begin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimeoutConfig {
+    /// From the request to the head of its answer, whatever is done meanwhile.
+    #[serde(with = "duration")]
+    pub duration: Duration,
+}
+
+impl Settings for TimeoutConfig {
+    fn check(&self, place: &mut Place<'_, '_>) {
+        let (least, most) = (Duration::from_millis(1), Duration::from_secs(86_400));
+        place.duration("duration", self.duration, least, most);
+    }
+}
