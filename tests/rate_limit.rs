@@ -4,12 +4,19 @@
 
 mod support;
 
+use a3s_gateway::Gateway;
+use a3s_gateway::config::GatewayConfig;
+use a3s_gateway::serve::listener::Bind;
+use a3s_gateway::stack::HttpService;
+use a3s_layers::claims::Claims;
 use axum::body::Body;
 use http::{Request, Response};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use support::body::{Feed, feed};
 use support::{Client, Reply, Server, Setup, TestGateway, connect, eventually, request};
+use tower::ServiceExt;
+use tower::layer::layer_fn;
 
 /// A gateway before `server`, whose router has the middleware `limit`.
 fn limited(server: &Server, limit: Value) -> Setup {
@@ -145,6 +152,54 @@ async fn requests_are_counted_by_a_header_a_path_or_all_together() {
     gateway.become_(&setup("global")).await;
     assert_eq!(client.get("/a").await.status, 200);
     assert_eq!(client.get("/b").await.status, 429);
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_a_claim_of_a_verified_token() {
+    let text = r#"
+        entrypoints "web" { address = "127.0.0.1:0" }
+        routers "all" {
+          rule        = "PathPrefix(`/`)"
+          service     = "hello"
+          middlewares = ["verified", "limit"]
+        }
+        services "hello" {
+          respond { }
+        }
+        middlewares "verified" { type = "verified" }
+        middlewares "limit" {
+          type   = "rate-limit"
+          rate   = 1
+          period = "1h"
+          key    = "claim:sub"
+        }
+    "#;
+    // What `jwt` does, without a token.
+    let verified = layer_fn(|inner: HttpService| {
+        inner.map_request(|mut request: Request<Body>| {
+            if let Some(sub) = request.headers().get("sub") {
+                let sub = sub.to_str().unwrap().into();
+                let claims = Claims::new([("sub".to_owned(), sub)].into_iter().collect());
+                request.extensions_mut().insert(claims);
+            }
+            request
+        })
+    });
+    let gateway = Gateway::builder(GatewayConfig::from_hcl(text).unwrap());
+    let gateway = gateway
+        .layer("verified", move |_| Ok(verified))
+        .build()
+        .unwrap();
+    gateway.start().await.unwrap();
+    let Some(Bind::Tcp(address)) = gateway.local_address("web").await else {
+        panic!("no port")
+    };
+    let mut client = Client::h1(connect(address).await).await;
+    for (sub, status) in [("ada", 200), ("ada", 429), ("bob", 200)] {
+        assert_eq!(client.ask(with("sub", sub)).await.status, status, "{sub}");
+    }
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(client.get("/").await.status, 429);
 }
 
 #[tokio::test]
