@@ -66,6 +66,15 @@ impl Matcher {
         }
     }
 
+    /// Whether it asks for what a TLS client says of itself.
+    pub(super) fn asks_client_hello(&self) -> bool {
+        match self {
+            Self::HostSni(host) => *host != HostPattern::All,
+            Self::HostSniRegexp(_) | Self::Alpn(_) => true,
+            _ => false,
+        }
+    }
+
     /// The hosts of which one is needed.
     pub(super) fn hosts(&self) -> Option<Vec<HostPattern>> {
         let hosts = match self {

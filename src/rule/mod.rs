@@ -53,6 +53,7 @@ pub struct Rule {
     text: Arc<str>,
     expr: Arc<Expr>,
     warnings: Arc<[RuleWarning]>,
+    client_hello: Option<Range<usize>>,
 }
 
 /// Why a text is not a rule.
@@ -108,11 +109,12 @@ pub enum PathPattern {
 impl Rule {
     /// Parses the rule of an HTTP router, or of a TCP or UDP one.
     pub fn parse(text: &str, protocol: Protocol) -> Result<Self, RuleError> {
-        let (expr, warnings) = parse::parse(text, protocol)?;
+        let parsed = parse::parse(text, protocol)?;
         Ok(Self {
             text: text.into(),
-            expr: Arc::new(expr),
-            warnings: warnings.into(),
+            expr: Arc::new(parsed.expr),
+            warnings: parsed.warnings.into(),
+            client_hello: parsed.client_hello,
         })
     }
 
@@ -134,6 +136,12 @@ impl Rule {
     /// Whether the rule asks for a server name, which only a router that terminates or passes TLS can see.
     pub fn needs_tls(&self) -> bool {
         self.expr.needs_tls(false)
+    }
+
+    /// Where the rule first asks for what a TLS client says of itself before anything is encrypted: the server name,
+    /// or the protocols that it offers.
+    pub fn client_hello(&self) -> Option<Range<usize>> {
+        self.client_hello.clone()
     }
 
     /// Whether a request, or a connection, with these facts is one that the rule takes.

@@ -16,20 +16,33 @@ use std::ops::Range;
 /// How many parentheses and negations may stand in each other.
 const MAX_DEPTH: usize = 64;
 
-pub(super) fn parse(text: &str, protocol: Protocol) -> Result<(Expr, Vec<RuleWarning>), RuleError> {
+pub(super) fn parse(text: &str, protocol: Protocol) -> Result<Parsed, RuleError> {
     let mut parser = Parser {
         text,
         at: 0,
         protocol,
         operator: None,
         warnings: Vec::new(),
+        client_hello: None,
     };
     let expr = parser.any(0)?;
     parser.skip()?;
     if parser.at < text.len() {
         return Err(parser.unexpected_after_operand());
     }
-    Ok((expr, parser.warnings))
+    Ok(Parsed {
+        expr,
+        warnings: parser.warnings,
+        client_hello: parser.client_hello,
+    })
+}
+
+/// What a text means.
+pub(super) struct Parsed {
+    pub(super) expr: Expr,
+    pub(super) warnings: Vec<RuleWarning>,
+    /// The first matcher that asks for what a TLS client says of itself.
+    pub(super) client_hello: Option<Range<usize>>,
 }
 
 pub(super) struct Parser<'a> {
@@ -40,6 +53,7 @@ pub(super) struct Parser<'a> {
     /// The operator that waits for its right-hand side.
     operator: Option<Range<usize>>,
     warnings: Vec<RuleWarning>,
+    client_hello: Option<Range<usize>>,
 }
 
 impl<'a> Parser<'a> {
@@ -131,6 +145,9 @@ impl<'a> Parser<'a> {
             return self.tcp_catch_all(&matcher, span);
         }
         warn::check(&matcher, &arguments, &mut self.warnings);
+        if matcher.asks_client_hello() {
+            self.client_hello.get_or_insert(span.start..self.at);
+        }
         Ok(Expr::Matcher(matcher))
     }
 

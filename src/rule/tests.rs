@@ -454,6 +454,20 @@ fn a_path_prefix_of_a_connection_is_the_catch_all() {
 fn a_connection_is_matched_by_its_server_name_and_protocols() {
     let ip = "192.0.2.1".parse().expect("an address");
     let h2: &[&[u8]] = &[b"h2"];
+    for (text, place) in [
+        ("HostSNI(`*`)", None),
+        ("ClientIP(`::1`) && !HostSNI(`*`)", None),
+        ("PathPrefix(`/`)", None),
+        ("HostSNI(`*`) || HostSNI( `a` )", Some("HostSNI( `a` )")),
+        (
+            "!(HostSNIRegexp(`a`) && ALPN(`b`))",
+            Some("HostSNIRegexp(`a`)"),
+        ),
+        ("ALPN(`h2`)", Some("ALPN(`h2`)")),
+    ] {
+        let rule = Rule::parse(text, Protocol::Tcp).expect(text);
+        assert_eq!(rule.client_hello().map(|span| &text[span]), place, "{text}");
+    }
     for (text, sni, alpn, expected) in [
         ("HostSNI(`*`)", None, &[][..], true),
         ("HostSNI(`A.com`)", Some("a.com"), &[], true),
