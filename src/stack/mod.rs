@@ -46,7 +46,7 @@ impl HasPeer for Connection {
     }
 
     fn refuse(self) {
-        self.io.reset();
+        self.io.reset_on_drop();
     }
 }
 
@@ -55,9 +55,6 @@ pub type ConnectionService = BoxCloneSyncService<Connection, (), Infallible>;
 
 /// A middleware, ready to be put on any [`ConnectionService`].
 pub type ConnectionLayer = BoxCloneSyncServiceLayer<ConnectionService, Connection, (), Infallible>;
-
-/// The servers of a service: it serves a connection to its end, or fails.
-pub type TcpService = BoxCloneSyncService<Connection, (), BoxError>;
 
 /// Turns any layer whose service takes our request and answers with some body into an [`HttpLayer`].
 pub fn erase<L, B>(layer: L) -> HttpLayer

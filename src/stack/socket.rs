@@ -39,11 +39,11 @@ impl Socket {
         }
     }
 
-    /// Ends it so that the other end cannot take that for the end of what was to be said. A Unix socket knows no
-    /// such way.
-    pub fn reset(self) {
+    /// Sees to it that it is reset when it is dropped: the other end cannot take that for the end of what was to be
+    /// said. A Unix socket knows no such way.
+    pub fn reset_on_drop(&self) {
         // A socket that cannot be told is closed as any other.
-        let _ = match &self {
+        let _ = match self {
             Self::Tcp(stream) => stream.set_zero_linger(),
             Self::Unix(_) => Ok(()),
             Self::Tls(stream) => stream.get_ref().0.set_zero_linger(),

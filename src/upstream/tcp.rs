@@ -4,20 +4,30 @@
 //! one is dialled.
 
 use super::connect::Origin;
-use super::copy::copy;
+use super::copy::{Copied, copy};
 use crate::stack::drain::{Phase, Ticket};
 use crate::stack::{Connection, Socket};
 use a3s_layers::endpoint::{Endpoint, InFlight};
-use a3s_layers::error::{BoxError, Failure};
+use a3s_layers::error::{BoxError, Chain, Failure};
+use a3s_layers::tried::{Tried, Tries};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower::{Service, ServiceExt};
 
-/// Asks for a connection to a server.
-#[derive(Debug, Clone, Copy)]
-pub struct Dial;
+/// Asks for a connection to a server, to another one each time.
+#[derive(Debug, Clone, Default)]
+pub struct Dial {
+    tried: Tried,
+}
+
+impl Tries for Dial {
+    fn tried(&self) -> Option<&Tried> {
+        Some(&self.tried)
+    }
+}
 
 /// A connection to a server, which counts it until it ends.
 #[derive(Debug)]
@@ -69,17 +79,23 @@ impl Service<Dial> for Dialler {
 
 /// Serves each connection by one that `S` dials. Always ready.
 ///
-/// Half-closes are passed on; whoever breaks off, or is cut off by the end of the drain, is passed on as a reset.
+/// Half-closes are passed on. A connection that breaks off, that nobody can be dialled for, or that is cut off by the
+/// end of the drain is reset on both sides: nobody takes that for the end of what was to be said.
 #[derive(Debug, Clone)]
 pub struct TcpForward<S> {
+    service: Arc<str>,
     servers: S,
     tries: usize,
 }
 
 impl<S> TcpForward<S> {
-    /// Dials `tries` times at most.
-    pub fn new(servers: S, tries: usize) -> Self {
-        Self { servers, tries }
+    /// Dials `tries` times at most, for the service that the log calls `service`.
+    pub fn new(service: Arc<str>, servers: S, tries: usize) -> Self {
+        Self {
+            service,
+            servers,
+            tries,
+        }
     }
 }
 
@@ -89,44 +105,70 @@ where
     S::Future: Send,
 {
     type Response = ();
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<(), Infallible>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, connection: Connection) -> Self::Future {
-        let Self { servers, tries } = self.clone();
-        Box::pin(serve(servers, tries, connection))
+        let Self {
+            service,
+            servers,
+            tries,
+        } = self.clone();
+        Box::pin(async move {
+            let peer = connection.peer.address();
+            match serve(servers, tries, connection).await {
+                Ok(copied) => tracing::debug!(%service, %peer, ?copied, "a connection has ended"),
+                Err(error) => {
+                    let (reason, error) = (Failure::of(&*error).reason(), Chain(&*error));
+                    tracing::debug!(%service, %peer, reason, %error, "a connection has failed");
+                }
+            }
+            Ok(())
+        })
     }
 }
 
-async fn serve<S>(servers: S, tries: usize, connection: Connection) -> Result<(), BoxError>
+async fn serve<S>(servers: S, tries: usize, connection: Connection) -> Result<Copied, BoxError>
 where
     S: Service<Dial, Response = Dialled, Error = BoxError> + Clone,
 {
-    let Connection {
-        io: mut client,
-        mut ticket,
-        ..
-    } = connection;
-    let mut server = match unless_over(&mut ticket, dial(servers, tries)).await {
-        Ok(server) => server,
-        Err(error) => {
-            client.reset();
-            return Err(error);
+    let Connection { io, mut ticket, .. } = connection;
+    let mut client = Unfinished::new(io);
+    let Dialled { io, _in_flight } = unless_over(&mut ticket, dial(servers, tries)).await?;
+    let mut server = Unfinished::new(io);
+    let copied = unless_over(&mut ticket, copy(&mut client.io, &mut server.io)).await?;
+    client.finish();
+    server.finish();
+    Ok(copied)
+}
+
+/// A socket that is reset when it is dropped before all that was to be said on it was said.
+struct Unfinished {
+    io: Socket,
+    is_finished: bool,
+}
+
+impl Unfinished {
+    fn new(io: Socket) -> Self {
+        Self {
+            io,
+            is_finished: false,
         }
-    };
-    match unless_over(&mut ticket, copy(&mut client, &mut server.io)).await {
-        Ok(copied) => {
-            tracing::debug!(?copied, "a connection has ended");
-            Ok(())
-        }
-        Err(error) => {
-            client.reset();
-            server.io.reset();
-            Err(error)
+    }
+
+    fn finish(mut self) {
+        self.is_finished = true;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            self.io.reset_on_drop();
         }
     }
 }
@@ -135,15 +177,16 @@ async fn dial<S>(servers: S, tries: usize) -> Result<Dialled, BoxError>
 where
     S: Service<Dial, Response = Dialled, Error = BoxError> + Clone,
 {
+    let dial = Dial::default();
     for _ in 1..tries {
-        match servers.clone().oneshot(Dial).await {
+        match servers.clone().oneshot(dial.clone()).await {
             Err(error) if Failure::of(&*error) != Failure::Unavailable => {
                 tracing::debug!(%error, "dialling the next server");
             }
             dialled => return dialled,
         }
     }
-    servers.oneshot(Dial).await
+    servers.oneshot(dial).await
 }
 
 /// The drain was over first.
