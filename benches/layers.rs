@@ -120,7 +120,9 @@ fn service(case: &Case) -> HttpService {
         types: Arc::default(),
     };
     let compiled = compile(&config, &kept).expect("it names no files");
-    compiled.entrypoints[0].table.routes()[0].service.clone()
+    let table = compiled.entrypoints[0].serves.http();
+    let table = table.expect("an entrypoint of HTTP");
+    table.routes()[0].service.clone()
 }
 
 /// Makes requests as a server hands them on.

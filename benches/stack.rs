@@ -59,7 +59,9 @@ fn route() -> HttpService {
         types: Arc::default(),
     };
     let compiled = compile(&config, &kept).expect("it names no files");
-    compiled.entrypoints[0].table.routes()[0].service.clone()
+    let table = compiled.entrypoints[0].serves.http();
+    let table = table.expect("an entrypoint of HTTP");
+    table.routes()[0].service.clone()
 }
 
 /// One request to a clone of `service`, as the dispatcher does it. No runtime: nothing here waits.

@@ -214,8 +214,7 @@ fn the_minimal_configuration_proxies() {
 }
 
 /// What of the full configuration nothing serves yet.
-const NOT_YET: [&str; 12] = [
-    "`tcp` is not",
+const NOT_YET: [&str; 11] = [
     "`JWT_SECRET` is not set",
     "key `discovery`",
     "key `failover`",

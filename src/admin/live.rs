@@ -1,6 +1,6 @@
 //! What the admin API shows: handles that the gateway hands over, and renews at each reload.
 
-use crate::config::GatewayConfig;
+use crate::config::{GatewayConfig, Protocol};
 use crate::stack::drain::Drain;
 use crate::telemetry::metrics::Metrics;
 use a3s_layers::endpoint::Endpoint;
@@ -50,6 +50,8 @@ pub struct Snapshot {
 pub struct EntrypointHandle {
     /// The entrypoint's name.
     pub name: Arc<str>,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// Where it listens, with the port that the system chose.
     pub address: String,
     /// Its connections.

@@ -148,6 +148,7 @@ pub(super) async fn entrypoints(Of(live): Of<Arc<Live>>) -> Json<Value> {
     let list = snapshot.entrypoints.iter().map(|entrypoint| {
         json!({
             "name": entrypoint.name,
+            "protocol": entrypoint.protocol,
             "address": entrypoint.address,
             "open_connections": entrypoint.drain.open(),
         })
@@ -157,11 +158,13 @@ pub(super) async fn entrypoints(Of(live): Of<Arc<Live>>) -> Json<Value> {
 
 pub(super) async fn routers(Of(live): Of<Arc<Live>>) -> Json<Value> {
     let snapshot = live.snapshot();
-    let list = snapshot.config.routers.iter().map(|(name, router)| {
+    let config = &snapshot.config;
+    let list = config.routers.iter().map(|(name, router)| {
+        let protocol = config.protocol_of(router).unwrap_or(Protocol::Http);
         json!({
             "name": name,
             "rule": router.rule.as_str(),
-            "priority": router.rank(Protocol::Http),
+            "priority": router.rank(protocol),
             "service": router.service,
             "entrypoints": router.entrypoints,
             "middlewares": router.middlewares,

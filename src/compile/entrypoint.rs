@@ -1,13 +1,15 @@
 //! `entrypoints "name"`: limits, and the table of the routers that listen to it.
 //! The admin API's listener is one more, with one route.
 
+use super::middleware::Layers;
 use super::route::Routes;
-use super::{CompiledEntrypoint, Kept};
-use crate::config::{EncodedSlash, EntrypointConfig, GatewayConfig, HttpConfig};
+use super::stream::TcpRoutes;
+use super::{CompiledEntrypoint, Kept, Serves};
+use crate::config::{EncodedSlash, EntrypointConfig, GatewayConfig, HttpConfig, Protocol};
 use crate::dispatch::table::{Route, Table};
-use crate::rule::{Protocol, Rule};
+use crate::rule::{self, Rule};
 use crate::serve::http_server::HttpLimits;
-use crate::stack::{ConnectionLayer, HttpLayer};
+use crate::stack::ConnectionLayer;
 use a3s_layers::connection::AllowLayer;
 use a3s_layers::peer::TrustedProxies;
 use tower::util::BoxCloneSyncServiceLayer;
@@ -20,59 +22,74 @@ pub(super) fn entrypoint(
     config: &EntrypointConfig,
     whole: &GatewayConfig,
     routes: &Routes,
-    outer: &[&HttpLayer],
+    tcp_routes: &TcpRoutes,
+    outer: &Layers<'_>,
 ) -> CompiledEntrypoint {
     let listens = |router: &str| {
         let names = &whole.routers[router].entrypoints;
         names.is_empty() || names.iter().any(|listed| listed == name)
     };
-    let table = routes
-        .iter()
-        .filter(|route| listens(route.name()))
-        .map(|route| route.behind(outer))
-        .collect();
+    let serves = match config.protocol {
+        Protocol::Http => {
+            let routes = routes.iter().filter(|route| listens(route.name()));
+            let routes = routes.map(|route| route.behind(&outer.http));
+            http(&config.http, Table::new(routes.collect()))
+        }
+        Protocol::Tcp => {
+            let routes = tcp_routes.iter().filter(|route| listens(&route.name));
+            Serves::Tcp(Table::new(routes.cloned().collect()))
+        }
+    };
     CompiledEntrypoint {
         name: name.into(),
         address: config.address.clone(),
+        protocol: config.protocol,
         max_connections: config
             .max_connections
             .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
-        admission: admission(config),
+        admission: admission(config, outer),
         trusted_proxies: TrustedProxies::new(config.trusted_proxies.iter().copied()),
-        limits: limits(&config.http),
-        rejects_encoded_slash: config.http.encoded_slash == EncodedSlash::Reject,
-        table: Table::new(table),
+        serves,
     }
 }
 
-fn admission(config: &EntrypointConfig) -> Vec<ConnectionLayer> {
+/// Who is not allowed at all takes nobody's place.
+fn admission(config: &EntrypointConfig, outer: &Layers<'_>) -> Vec<ConnectionLayer> {
     let allowed = &config.tcp_allowed_ips;
     let allow = (!allowed.is_empty()).then(|| AllowLayer::new(allowed.iter().copied()));
+    let allow = allow.map(BoxCloneSyncServiceLayer::new).into_iter();
     allow
-        .map(BoxCloneSyncServiceLayer::new)
-        .into_iter()
+        .chain(outer.connection.iter().copied().cloned())
         .collect()
 }
 
 /// The listener of `admin { }`, if there is one.
 pub(super) fn admin(config: &GatewayConfig, kept: &Kept) -> Option<CompiledEntrypoint> {
     let admin = config.admin.as_ref()?;
+    let rule = Rule::parse("PathPrefix(`/`)", rule::Protocol::Http);
     let route = Route {
         name: ADMIN_ENTRYPOINT.into(),
         priority: 0,
-        rule: Rule::parse("PathPrefix(`/`)", Protocol::Http).expect("a rule that we wrote"),
+        rule: rule.expect("a rule that we wrote"),
         service: kept.admin.clone(),
     };
     Some(CompiledEntrypoint {
         name: ADMIN_ENTRYPOINT.into(),
         address: admin.address.clone(),
+        protocol: Protocol::Http,
         max_connections: None,
         admission: Vec::new(),
         trusted_proxies: TrustedProxies::default(),
-        limits: limits(&HttpConfig::default()),
-        rejects_encoded_slash: false,
-        table: Table::new(vec![route]),
+        serves: http(&HttpConfig::default(), Table::new(vec![route])),
     })
+}
+
+fn http(config: &HttpConfig, table: Table) -> Serves {
+    Serves::Http {
+        limits: limits(config),
+        rejects_encoded_slash: config.encoded_slash == EncodedSlash::Reject,
+        table,
+    }
 }
 
 fn limits(http: &HttpConfig) -> HttpLimits {

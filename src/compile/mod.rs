@@ -7,12 +7,13 @@ mod client;
 mod entrypoint;
 mod middleware;
 mod route;
+mod stream;
 mod upstream;
 
-use crate::config::{Address, GatewayConfig};
+use crate::config::{Address, GatewayConfig, Protocol};
 use crate::dispatch::table::Table;
 use crate::serve::http_server::HttpLimits;
-use crate::stack::{ConnectionLayer, HttpService};
+use crate::stack::{ConnectionLayer, ConnectionService, HttpService};
 use crate::telemetry::metrics::Metrics;
 use a3s_layers::peer::TrustedProxies;
 use std::sync::Arc;
@@ -54,18 +55,42 @@ pub struct CompiledEntrypoint {
     pub name: Arc<str>,
     /// Where it listens.
     pub address: Address,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// The most connections at a time.
     pub max_connections: Option<usize>,
     /// What judges connections before they are served, the outermost first.
     pub admission: Vec<ConnectionLayer>,
     /// Whose forwarded headers are believed.
     pub trusted_proxies: TrustedProxies,
-    /// Limits of its HTTP.
-    pub limits: HttpLimits,
-    /// Whether a path with an encoded slash is refused.
-    pub rejects_encoded_slash: bool,
-    /// Its routes.
-    pub table: Table,
+    /// What its connections are for.
+    pub serves: Serves,
+}
+
+/// What the connections of a listener are for.
+#[derive(Debug)]
+pub enum Serves {
+    /// Requests.
+    Http {
+        /// Limits and timeouts.
+        limits: HttpLimits,
+        /// Whether a path with an encoded slash is refused.
+        rejects_encoded_slash: bool,
+        /// The routes of requests.
+        table: Table,
+    },
+    /// Servers.
+    Tcp(Table<ConnectionService>),
+}
+
+impl Serves {
+    /// The routes of requests; none where connections are not for those.
+    pub fn http(&self) -> Option<&Table> {
+        match self {
+            Self::Http { table, .. } => Some(table),
+            Self::Tcp(_) => None,
+        }
+    }
 }
 
 /// Why a configuration that reads well cannot run.
@@ -97,13 +122,19 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
     let services = upstream::services(config, kept)?;
     let middlewares = middleware::middlewares(config, kept, &services)?;
     let routes = route::routes(config, kept, &services, &middlewares)?;
+    let tcp_routes = stream::routes(config, &services, &middlewares)?;
     let entrypoints = config
         .entrypoints
         .iter()
         .map(|(name, entrypoint)| {
             let outer = middleware::layers(&entrypoint.middlewares, config, &middlewares)?;
             Ok(entrypoint::entrypoint(
-                name, entrypoint, config, &routes, &outer,
+                name,
+                entrypoint,
+                config,
+                &routes,
+                &tcp_routes,
+                &outer,
             ))
         })
         .chain(entrypoint::admin(config, kept).map(Ok))

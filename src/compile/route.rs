@@ -1,4 +1,4 @@
-//! `routers "name"`: one stack each.
+//! Routers of HTTP: one stack each.
 //!
 //! | # | layer | sees |
 //! |---|---|---|
@@ -10,7 +10,7 @@
 //! | 6 | the service's stack, shared by every router that names it | errors |
 
 use super::middleware::{Middlewares, layers};
-use super::upstream::Services;
+use super::upstream::{Services, Stack};
 use super::{CompileError, Kept};
 use crate::config::{ADMIN_SERVICE, GatewayConfig, RouterConfig};
 use crate::dispatch::table::Route;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
-/// Every router, in the order of declaration.
+/// The routers of requests, in the order of their declaration.
 pub(super) type Routes = Vec<Router>;
 
 /// A router, before it is put behind the middlewares of an entrypoint.
@@ -68,12 +68,12 @@ pub(super) fn routes(
 ) -> Result<Routes, CompileError> {
     let admin = BoxCloneSyncService::new(kept.admin.clone().map_err(|never| match never {}));
     let route = |(name, router): (&String, &RouterConfig)| {
-        let service = match services.get(&*router.service) {
-            Some(service) => &service.stack,
+        let service = match services.get(&*router.service).map(|service| &service.stack) {
+            Some(Stack::Http(service)) => service,
             None if router.service == ADMIN_SERVICE => &admin,
-            None => {
+            _ => {
                 let service = &router.service;
-                let text = format!("router `{name}`: unknown service `{service}`");
+                let text = format!("router `{name}`: no service `{service}` of HTTP");
                 return Err(CompileError::Invalid(text));
             }
         };
@@ -87,7 +87,7 @@ pub(super) fn routes(
             kept.metrics.service(&router.service.as_str().into()),
         );
         let rescued = RescueLayer::new().layer(service.clone());
-        let layers = layers(&router.middlewares, config, middlewares)?;
+        let layers = layers(&router.middlewares, config, middlewares)?.http;
         let inner = wrapped(BoxCloneSyncService::new(rescued.clone()), &layers);
         Ok(Router {
             priority: router.rank(Protocol::Http),
@@ -102,7 +102,9 @@ pub(super) fn routes(
             name,
         })
     };
-    config.routers.iter().map(route).collect()
+    let is_http = |router: &RouterConfig| config.protocol_of(router) == Some(Protocol::Http);
+    let routers = config.routers.iter().filter(|(_, router)| is_http(router));
+    routers.map(route).collect()
 }
 
 /// Puts layers around a service, the first one outermost.

@@ -6,15 +6,25 @@
 //!       └ forward( hop-by-hop, forwarded headers, Host )
 //!          └ client( timeouts, pooled connection )
 //! ```
+//!
+//! and where the servers are of TCP:
+//!
+//! ```text
+//! forward( bytes both ways )
+//!    └ balance( strategy )
+//!       └ dial( a connection, on the endpoint's counts until it ends )
+//! ```
 
 use super::{CompileError, Kept};
 use crate::config::{
-    GatewayConfig, LoadBalancerConfig, RespondConfig, Scheme, ServerUrl, ServiceConfig, Strategy,
-    TimeoutsConfig, UpstreamTlsConfig,
+    GatewayConfig, LoadBalancerConfig, RespondConfig, Scheme, ServerConfig, ServerUrl,
+    ServiceConfig, Strategy, TimeoutsConfig, UpstreamTlsConfig,
 };
-use crate::stack::{Request, Response, UpstreamService};
+use crate::rule::Protocol;
+use crate::stack::{ConnectionService, Request, Response, UpstreamService};
 use crate::upstream::client::{Client, Timeouts, host_header};
 use crate::upstream::forward::ForwardLayer;
+use crate::upstream::tcp::{Dialler, TcpForward};
 use crate::upstream::tls::{TlsSettings, client_config};
 use crate::upstream::{self, Origin};
 use a3s_layers::balance::{self, Balance, Member};
@@ -35,10 +45,21 @@ pub type Services = HashMap<Arc<str>, Service>;
 #[derive(Debug, Clone)]
 pub struct Service {
     config: ServiceConfig,
-    /// Answers its requests.
-    pub(super) stack: UpstreamService,
-    endpoints: Vec<(Arc<Endpoint>, Arc<Origin>)>,
+    pub(super) stack: Stack,
+    endpoints: Servers,
 }
+
+/// What a service does.
+#[derive(Debug, Clone)]
+pub(super) enum Stack {
+    /// It answers requests.
+    Http(UpstreamService),
+    /// It leads connections to its servers.
+    Tcp(ConnectionService),
+}
+
+/// The servers of a service, each with its connections.
+type Servers = Vec<(Arc<Endpoint>, Arc<Origin>)>;
 
 impl Service {
     /// Its servers, in their order.
@@ -70,7 +91,7 @@ fn service(
 ) -> Result<Service, CompileError> {
     let (stack, endpoints) = match (&config.load_balancer, &config.respond) {
         (Some(balancer), None) => load_balancer(name, balancer, before)?,
-        (None, Some(respond)) => (self::respond(name, respond)?, Vec::new()),
+        (None, Some(respond)) => (Stack::Http(self::respond(name, respond)?), Vec::new()),
         _ => {
             let text = format!("service `{name}`: needs one of `load_balancer` and `respond`");
             return Err(CompileError::Invalid(text));
@@ -83,13 +104,11 @@ fn service(
     })
 }
 
-type Stack = (UpstreamService, Vec<(Arc<Endpoint>, Arc<Origin>)>);
-
 fn load_balancer(
     name: &str,
     config: &LoadBalancerConfig,
     before: Option<&Service>,
-) -> Result<Stack, CompileError> {
+) -> Result<(Stack, Servers), CompileError> {
     let failed = |source| CompileError::Tls {
         service: name.to_owned(),
         source,
@@ -108,9 +127,7 @@ fn load_balancer(
         true => Some(client_config(&tls_settings(&config.tls)).map_err(failed)?),
         false => None,
     };
-    let mut endpoints = Vec::new();
-    let mut members = Vec::new();
-    for server in &config.servers {
+    let server = |server: &ServerConfig| {
         let id = server.url.to_string();
         let known = |service: Option<&Service>| {
             service?
@@ -126,25 +143,56 @@ fn load_balancer(
                 origin(&server.url, &config.timeouts, &config.tls, tls.clone()).map_err(failed)?,
             ),
         };
-        let timeouts = Timeouts {
-            response: config.timeouts.response,
-            idle: config.timeouts.idle,
-        };
-        let host = host_header(&origin);
-        let service = ServiceBuilder::new()
-            .layer(ObserveLayer::new(EndpointCounts(Arc::clone(&endpoint))))
+        Ok((endpoint, origin))
+    };
+    let servers = config
+        .servers
+        .iter()
+        .map(server)
+        .collect::<Result<_, _>>()?;
+    let stack = match config.protocol() {
+        Protocol::Http => Stack::Http(http_stack(config, &servers)),
+        Protocol::Tcp => Stack::Tcp(tcp_stack(name, config, &servers)),
+    };
+    Ok((stack, servers))
+}
+
+fn http_stack(config: &LoadBalancerConfig, servers: &Servers) -> UpstreamService {
+    let timeouts = Timeouts {
+        response: config.timeouts.response,
+        idle: config.timeouts.idle,
+    };
+    let balance = balance(config, servers, |endpoint, origin| {
+        let host = host_header(origin);
+        ServiceBuilder::new()
+            .layer(ObserveLayer::new(EndpointCounts(Arc::clone(endpoint))))
             .layer(ForwardLayer::new(host, config.pass_host))
-            .service(Client::new(Arc::clone(&origin), timeouts));
-        members.push(Member {
-            endpoint: Arc::clone(&endpoint),
-            weight: u32::from(server.weight),
-            service,
-        });
-        endpoints.push((endpoint, origin));
-    }
-    let balance = Balance::new(strategy(config.strategy), members);
-    let stack = balance.map_response(|response| response.map(Body::new));
-    Ok((BoxCloneSyncService::new(stack), endpoints))
+            .service(Client::new(Arc::clone(origin), timeouts))
+    });
+    BoxCloneSyncService::new(balance.map_response(|response| response.map(Body::new)))
+}
+
+fn tcp_stack(name: &str, config: &LoadBalancerConfig, servers: &Servers) -> ConnectionService {
+    let balance = balance(config, servers, |endpoint, origin| {
+        Dialler::new(Arc::clone(origin), Arc::clone(endpoint))
+    });
+    let takes_traffic = |server: &&ServerConfig| server.weight > 0;
+    let tries = config.servers.iter().filter(takes_traffic).count();
+    BoxCloneSyncService::new(TcpForward::new(name.into(), balance, tries))
+}
+
+fn balance<S>(
+    config: &LoadBalancerConfig,
+    servers: &Servers,
+    service: impl Fn(&Arc<Endpoint>, &Arc<Origin>) -> S,
+) -> Balance<S> {
+    let member = |(server, (endpoint, origin)): (&ServerConfig, &(Arc<_>, Arc<_>))| Member {
+        endpoint: Arc::clone(endpoint),
+        weight: u32::from(server.weight),
+        service: service(endpoint, origin),
+    };
+    let members = config.servers.iter().zip(servers).map(member);
+    Balance::new(strategy(config.strategy), members.collect())
 }
 
 fn strategy(strategy: Strategy) -> balance::Strategy {
@@ -174,6 +222,7 @@ pub(super) fn origin(
         Scheme::Http => upstream::Scheme::Http,
         Scheme::H2c => upstream::Scheme::H2c,
         Scheme::Https => upstream::Scheme::Https,
+        Scheme::Tcp => upstream::Scheme::Tcp,
     };
     let tls = tls.filter(|_| url.scheme() == Scheme::Https);
     Origin::new(

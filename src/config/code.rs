@@ -68,6 +68,7 @@ codes! {
     Unusable = "E018", "What the configuration names cannot be used.";
     Cycle = "E019", "Something refers to itself, by way of others.";
     UnknownType = "E020", "A middleware is of a type that nobody knows.";
+    Mixed = "E021", "One is for requests and the other for connections.";
     RuleWarning = "W001", "A rule is probably not what was meant.";
     Unreachable = "W002", "A router can never be reached.";
     SamePriority = "W003", "Two routers match the same requests at the same priority.";

@@ -1,6 +1,7 @@
 //! `entrypoints "name" { }`: where the gateway listens.
 
 use super::values::{Address, duration, net, size};
+use crate::rule;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -53,6 +54,18 @@ pub enum Protocol {
     /// HTTP/1.1 and HTTP/2.
     #[default]
     Http,
+    /// Connections, whatever is said on them.
+    Tcp,
+}
+
+impl Protocol {
+    /// What the routers of such an entrypoint take.
+    pub fn of_routers(self) -> rule::Protocol {
+        match self {
+            Protocol::Http => rule::Protocol::Http,
+            Protocol::Tcp => rule::Protocol::Tcp,
+        }
+    }
 }
 
 /// Limits and timeouts of HTTP on an entrypoint.

@@ -39,7 +39,8 @@ pub use middleware::{
     CircuitBreakerConfig, CompressConfig, CorsConfig, CustomConfig, Encoding, FallbackConfig,
     HeadersConfig, InFlightConfig, IpAllowConfig, KeepConfig, MiddlewareConfig, OnError,
     RateLimitConfig, RateLimitRedisConfig, RedirectConfig, RedirectScheme, ReplacePathConfig,
-    RequestIdConfig, RetryConfig, RetryOn, SlashConfig, StripPrefixConfig, TimeoutConfig,
+    RequestIdConfig, RetryConfig, RetryOn, SlashConfig, StripPrefixConfig, TcpFilterConfig,
+    TimeoutConfig,
 };
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;

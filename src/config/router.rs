@@ -1,6 +1,7 @@
 //! `routers "name" { }`: which requests go to which service.
 
 use super::values::RuleText;
+use super::{EntrypointConfig, GatewayConfig};
 use crate::rule::{Protocol, Rule};
 use serde::{Deserialize, Serialize};
 
@@ -8,14 +9,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouterConfig {
-    /// The requests that it takes.
+    /// The requests, or the connections, that it takes.
     pub rule: RuleText,
-    /// The service that answers them.
+    /// The service that answers requests, or leads connections to its servers.
     pub service: String,
-    /// The entrypoints that it listens to; none named is all of them.
+    /// The entrypoints that it listens to; none named is all of HTTP. One of TCP must be named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entrypoints: Vec<String>,
-    /// The middlewares of its requests, the outermost first.
+    /// The middlewares of its requests or connections, the outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub middlewares: Vec<String>,
     /// Its rank among routers that match the same request, the highest first; the length of the rule where it is absent.
@@ -24,7 +25,7 @@ pub struct RouterConfig {
 }
 
 impl RouterConfig {
-    /// A router on every entrypoint.
+    /// A router on every entrypoint of HTTP.
     pub fn new(rule: impl Into<RuleText>, service: impl Into<String>) -> RouterConfig {
         RouterConfig {
             rule: rule.into(),
@@ -39,5 +40,30 @@ impl RouterConfig {
     pub fn rank(&self, protocol: Protocol) -> i64 {
         let own = || self.rule.rule(protocol).map(Rule::default_priority);
         self.priority.unwrap_or_else(|| own().unwrap_or_default())
+    }
+}
+
+impl GatewayConfig {
+    /// Whether a router takes requests or connections, which its entrypoints decide. None where they are not there.
+    pub fn protocol_of(&self, router: &RouterConfig) -> Option<Protocol> {
+        if router.entrypoints.is_empty() {
+            return Some(Protocol::Http);
+        }
+        let named = &mut router.entrypoints.iter();
+        let first = named.find_map(|name| self.entrypoints.get(name))?;
+        Some(first.protocol.of_routers())
+    }
+
+    /// The entrypoints that a router listens to.
+    pub fn entrypoints_of<'c>(
+        &'c self,
+        router: &RouterConfig,
+    ) -> impl Iterator<Item = (&'c String, &'c EntrypointConfig)> {
+        let is_named = |name| router.entrypoints.contains(name);
+        let is_any = router.entrypoints.is_empty();
+        let protocol = self.protocol_of(router);
+        self.entrypoints.iter().filter(move |(name, entrypoint)| {
+            (is_any || is_named(name)) && Some(entrypoint.protocol.of_routers()) == protocol
+        })
     }
 }

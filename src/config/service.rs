@@ -1,6 +1,7 @@
 //! `services "name" { }`: who answers.
 
-use super::values::{ServerUrl, duration};
+use super::values::{Scheme, ServerUrl, duration};
+use crate::rule::Protocol;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, time::Duration};
@@ -68,6 +69,24 @@ impl LoadBalancerConfig {
     }
 }
 
+impl LoadBalancerConfig {
+    /// Whether its servers are for requests or for connections.
+    pub fn protocol(&self) -> Protocol {
+        match self.servers.first().map(|server| server.url.scheme()) {
+            Some(Scheme::Tcp) => Protocol::Tcp,
+            _ => Protocol::Http,
+        }
+    }
+}
+
+impl ServiceConfig {
+    /// Whether it answers requests or leads connections to its servers.
+    pub fn protocol(&self) -> Protocol {
+        let balancer = self.load_balancer.as_ref();
+        balancer.map_or(Protocol::Http, LoadBalancerConfig::protocol)
+    }
+}
+
 fn yes() -> bool {
     true
 }
@@ -91,7 +110,7 @@ pub enum Strategy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
-    /// Scheme, host and port: `http`, `https`, `h2c`, `ws`, `wss`.
+    /// Scheme, host and port: `http`, `https`, `h2c`, `ws`, `wss`; `tcp` for connections.
     pub url: ServerUrl,
     /// Its share of the traffic; 0 takes no new requests.
     #[serde(default = "one")]

@@ -1,15 +1,18 @@
 //! A listener that runs.
 
-use crate::compile::CompiledEntrypoint;
-use crate::config::Address;
+use crate::compile::{CompiledEntrypoint, Serves};
+use crate::config::{Address, Protocol};
 use crate::dispatch::RequestDispatcher;
+use crate::dispatch::connection::ConnectionDispatcher;
 use crate::dispatch::table::Table;
 use crate::error::{Error, Result};
 use crate::serve::http_server::HttpServer;
 use crate::serve::listener::{self, Bind, Handling, Listener, PastMax};
 use crate::serve::worker::Workers;
+use crate::stack::ConnectionService;
 use crate::stack::drain::{Drain, Phase};
 use arc_swap::ArcSwap;
+use std::any::Any;
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +28,10 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 pub(super) struct Entrypoint {
     pub(super) name: Arc<str>,
     pub(super) address: Address,
+    pub(super) protocol: Protocol,
     pub(super) local: Bind,
     pub(super) drain: Arc<Drain>,
-    table: Arc<ArcSwap<Table>>,
+    tables: Tables,
     handling: Arc<ArcSwap<Handling>>,
     stop: Arc<Notify>,
     accepting: Accepting,
@@ -77,15 +81,18 @@ impl Entrypoint {
     pub(super) fn new(listener: Listener, compiled: CompiledEntrypoint) -> Self {
         let name = Arc::clone(&compiled.name);
         let address = compiled.address.clone();
-        let (table, make) = parts(compiled);
-        let table = Arc::new(ArcSwap::from_pointee(table));
+        let protocol = compiled.protocol;
+        let (drain, tables) = (Arc::default(), Tables::empty());
+        let (handling, routes) = tables.handling(compiled, &drain);
+        tables.swap(routes);
         Self {
             name,
             address,
+            protocol,
             local: listener.local().clone(),
-            drain: Arc::default(),
-            handling: Arc::new(ArcSwap::from_pointee(make(&table))),
-            table,
+            drain,
+            handling: Arc::new(ArcSwap::from_pointee(handling)),
+            tables,
             stop: Arc::default(),
             accepting: Accepting::NotYet(listener),
         }
@@ -100,7 +107,6 @@ impl Entrypoint {
                     listener,
                     Arc::clone(&self.handling),
                     Arc::clone(workers),
-                    Arc::clone(&self.drain),
                     Arc::clone(&self.stop),
                 );
                 workers.spawn(async move {
@@ -113,13 +119,20 @@ impl Entrypoint {
         }
     }
 
+    /// Goes over to `protocol`, if it is another one. The connections that spoke the one until now are parted with:
+    /// they are to end, once new ones speak the other.
+    pub(super) fn go_over(&mut self, protocol: Protocol) -> Option<Arc<Drain>> {
+        let until_now = std::mem::replace(&mut self.protocol, protocol);
+        (until_now != protocol).then(|| std::mem::take(&mut self.drain))
+    }
+
     /// Goes on as `compiled`, with the same socket. Returns the table that served until now.
-    pub(super) fn become_(&mut self, compiled: CompiledEntrypoint) -> Arc<Table> {
-        let (table, make) = parts(compiled);
-        self.handling.store(Arc::new(make(&self.table)));
+    pub(super) fn become_(&mut self, compiled: CompiledEntrypoint) -> Replaced {
+        let (handling, routes) = self.tables.handling(compiled, &self.drain);
+        self.handling.store(Arc::new(handling));
         // Those who wait for a place may find that there are more.
         self.drain.ask_again();
-        self.table.swap(Arc::new(table))
+        self.tables.swap(routes)
     }
 
     /// Listens no more, and lets its connections end within `timeout`. Those that the kernel has already taken
@@ -131,19 +144,26 @@ impl Entrypoint {
             // Its error is the end that is waited for.
             let _ = ended.await;
         }
-        self.drain.advance(Phase::Closing);
-        let last_call = LAST_CALL.min(timeout);
-        let ended = tokio::time::timeout(last_call, self.drain.wait_empty());
-        if ended.await.is_err() {
-            self.drain.advance(Phase::ClosingIdle);
-            let ended = tokio::time::timeout(timeout - last_call, self.drain.wait_empty());
-            if ended.await.is_err() {
-                let open = self.drain.open();
-                tracing::warn!(entrypoint = %self.name, open, "connections are cut off");
-            }
-        }
-        self.drain.advance(Phase::Over);
+        end(&self.name, &self.drain, timeout).await;
     }
+}
+
+/// Lets connections end within `timeout`.
+pub(super) async fn end(entrypoint: &str, drain: &Drain, timeout: Duration) {
+    // Whoever waits for a place among them need not.
+    drain.ask_again();
+    drain.advance(Phase::Closing);
+    let last_call = LAST_CALL.min(timeout);
+    let ended = tokio::time::timeout(last_call, drain.wait_empty());
+    if ended.await.is_err() {
+        drain.advance(Phase::ClosingIdle);
+        let ended = tokio::time::timeout(timeout - last_call, drain.wait_empty());
+        if ended.await.is_err() {
+            let open = drain.open();
+            tracing::warn!(%entrypoint, open, "connections are cut off");
+        }
+    }
+    drain.advance(Phase::Over);
 }
 
 impl Drop for Entrypoint {
@@ -153,28 +173,63 @@ impl Drop for Entrypoint {
     }
 }
 
-/// The table of an entrypoint, and the rest of it once the table has its place.
-fn parts(compiled: CompiledEntrypoint) -> (Table, impl FnOnce(&Arc<ArcSwap<Table>>) -> Handling) {
-    let CompiledEntrypoint {
-        max_connections,
-        admission,
-        trusted_proxies,
-        limits,
-        rejects_encoded_slash,
-        table,
-        ..
-    } = compiled;
-    let make = move |table: &Arc<ArcSwap<Table>>| {
-        let dispatcher = RequestDispatcher::new(Arc::clone(table))
-            .rejecting_encoded_slash(rejects_encoded_slash);
-        let server = BoxCloneSyncService::new(HttpServer::new(limits, dispatcher));
-        let admission = admission.iter().rev();
-        Handling {
-            service: admission.fold(server, |service, layer| layer.layer(service)),
-            max_connections,
-            past_max: PastMax::Waits,
-            trusted_proxies,
+/// The routes of an entrypoint, to be swapped while connections look into them. Only one of both has any.
+#[derive(Debug)]
+struct Tables {
+    http: Arc<ArcSwap<Table>>,
+    tcp: Arc<ArcSwap<Table<ConnectionService>>>,
+}
+
+enum Routes {
+    Http(Table),
+    Tcp(Table<ConnectionService>),
+}
+
+/// A table that served until now.
+pub(super) type Replaced = Arc<dyn Any + Send + Sync>;
+
+impl Tables {
+    fn empty() -> Self {
+        Self {
+            http: Arc::new(ArcSwap::from_pointee(Table::new(Vec::new()))),
+            tcp: Arc::new(ArcSwap::from_pointee(Table::new(Vec::new()))),
         }
-    };
-    (table, make)
+    }
+
+    fn swap(&self, routes: Routes) -> Replaced {
+        match routes {
+            Routes::Http(table) => self.http.swap(Arc::new(table)),
+            Routes::Tcp(table) => self.tcp.swap(Arc::new(table)),
+        }
+    }
+
+    /// What is done with connections, by the routes that stand here, and the routes that are to.
+    fn handling(&self, compiled: CompiledEntrypoint, drain: &Arc<Drain>) -> (Handling, Routes) {
+        let (service, past_max, routes) = match compiled.serves {
+            Serves::Http {
+                limits,
+                rejects_encoded_slash,
+                table,
+            } => {
+                let dispatcher = RequestDispatcher::new(Arc::clone(&self.http))
+                    .rejecting_encoded_slash(rejects_encoded_slash);
+                let server = BoxCloneSyncService::new(HttpServer::new(limits, dispatcher));
+                (server, PastMax::Waits, Routes::Http(table))
+            }
+            Serves::Tcp(table) => {
+                let dispatcher = ConnectionDispatcher::new(Arc::clone(&self.tcp));
+                let service = BoxCloneSyncService::new(dispatcher);
+                (service, PastMax::Reset, Routes::Tcp(table))
+            }
+        };
+        let admission = compiled.admission.iter().rev();
+        let handling = Handling {
+            service: admission.fold(service, |service, layer| layer.layer(service)),
+            drain: Arc::clone(drain),
+            max_connections: compiled.max_connections,
+            past_max,
+            trusted_proxies: compiled.trusted_proxies,
+        };
+        (handling, routes)
+    }
 }

@@ -9,11 +9,10 @@
 //! Nothing before the swap can be noticed from outside, and nothing after it can fail.
 
 use super::Shared;
-use super::entrypoint::{Entrypoint, bind, listen};
+use super::entrypoint::{Entrypoint, Replaced, bind, end, listen};
 use crate::admin::{EntrypointHandle, ServiceHandle, Snapshot, State};
 use crate::compile::{self, Compiled, CompiledEntrypoint, Kept};
 use crate::config::{Address, GatewayConfig};
-use crate::dispatch::table::Table;
 use crate::error::{Error, Result};
 use crate::serve::listener::{Bind, Listener};
 use crate::serve::worker::Workers;
@@ -60,7 +59,7 @@ impl Running {
 
     /// The sockets that are open, by the key under which a new configuration finds them again.
     fn sockets(&self) -> Vec<Key> {
-        let key = |entrypoint: &Entrypoint| Key::of(&entrypoint.name, &entrypoint.address);
+        let key = |each: &Entrypoint| Key::of(&each.name, &each.address);
         self.entrypoints.iter().map(key).collect()
     }
 }
@@ -189,10 +188,14 @@ impl Shared {
             .zip(std::mem::take(&mut running.entrypoints))
             .collect();
         let mut going_on = Vec::new();
+        let mut parted_with = Vec::new();
         for compiled in compiled.entrypoints {
             let key = Key::of(&compiled.name, &compiled.address);
             if let Some(mut entrypoint) = old.remove(&key) {
                 entrypoint.name = Arc::clone(&compiled.name);
+                if let Some(drain) = entrypoint.go_over(compiled.protocol) {
+                    parted_with.push((Arc::clone(&compiled.name), drain));
+                }
                 going_on.push((running.entrypoints.len(), compiled));
                 running.entrypoints.push(entrypoint);
             } else if let Some(listener) = bound.remove(&key) {
@@ -235,6 +238,12 @@ impl Shared {
             tracing::info!(entrypoint = %entrypoint.name, address = %entrypoint.local, "closing");
             let retire = entrypoint.retire(running.shutdown_timeout);
             running.retiring.spawn(retire);
+        }
+        for (name, drain) in parted_with {
+            let timeout = running.shutdown_timeout;
+            running
+                .retiring
+                .spawn(async move { end(&name, &drain, timeout).await });
         }
         discard(tables, before);
     }
@@ -279,6 +288,7 @@ fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {
         .iter()
         .map(|entrypoint| EntrypointHandle {
             name: Arc::clone(&entrypoint.name),
+            protocol: entrypoint.protocol,
             address: entrypoint.local.to_string(),
             drain: Arc::clone(&entrypoint.drain),
         });
@@ -298,7 +308,7 @@ fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {
 
 /// Drops what served until now, once no worker reads it: freeing ten thousand routes is not a thing to be
 /// done between two requests.
-fn discard(tables: Vec<Arc<Table>>, before: (compile::Services, compile::Middlewares)) {
+fn discard(tables: Vec<Replaced>, before: (compile::Services, compile::Middlewares)) {
     const PATIENCE: Duration = Duration::from_millis(10);
     tokio::spawn(async move {
         while tables.iter().any(|table| Arc::strong_count(table) > 1) {

@@ -138,6 +138,8 @@ impl Listener {
 pub struct Handling {
     /// Serves a connection.
     pub service: ConnectionService,
+    /// The connections that are open.
+    pub drain: Arc<Drain>,
     /// How many connections may be open at a time.
     pub max_connections: Option<usize>,
     /// What becomes of those past it.
@@ -156,9 +158,9 @@ pub enum PastMax {
 }
 
 impl Handling {
-    fn is_full(&self, drain: &Drain) -> bool {
+    fn is_full(&self) -> bool {
         let max = self.max_connections;
-        max.is_some_and(|max| drain.open() >= max)
+        max.is_some_and(|max| self.drain.open() >= max)
     }
 }
 
@@ -168,7 +170,6 @@ pub async fn accept(
     listener: Listener,
     handling: Arc<ArcSwap<Handling>>,
     workers: Arc<Workers>,
-    drain: Arc<Drain>,
     stop: Arc<Notify>,
 ) {
     let Listener { fd, local, file } = listener;
@@ -188,8 +189,9 @@ pub async fn accept(
             // The limit may be another one by the time that a connection ends.
             let must_wait = || {
                 let handling = handling.load();
-                handling.past_max == PastMax::Waits && handling.is_full(&drain)
+                handling.past_max == PastMax::Waits && handling.is_full()
             };
+            let drain = Arc::clone(&handling.load().drain);
             drain.wait_while(must_wait).await;
             let mut ready = match fd.readable().await {
                 Ok(ready) => ready,
@@ -199,7 +201,7 @@ pub async fn accept(
                 }
             };
             match accept_one(fd.get_ref()) {
-                Ok((fd, peer)) => start(fd, peer, &local, &handling, &workers, &drain),
+                Ok((fd, peer)) => start(fd, peer, &local, &handling, &workers),
                 Err(error) => match error {
                     Errno::AGAIN => ready.clear_ready(),
                     // The client went away between the kernel's accept and ours.
@@ -220,7 +222,7 @@ pub async fn accept(
     // the path is ours.
     drop(file);
     while let Ok((fd, peer)) = accept_one(fd.get_ref()) {
-        start(fd, peer, &local, &handling, &workers, &drain);
+        start(fd, peer, &local, &handling, &workers);
     }
 }
 
@@ -254,16 +256,15 @@ fn start(
     local: &Bind,
     handling: &ArcSwap<Handling>,
     workers: &Workers,
-    drain: &Arc<Drain>,
 ) {
     let handling = handling.load_full();
-    if handling.past_max == PastMax::Reset && handling.is_full(drain) {
+    if handling.past_max == PastMax::Reset && handling.is_full() {
         tracing::debug!(?peer, ?local, "a connection is refused: there are too many");
         // A socket that knows no such option is closed as any other.
         let _ = SockRef::from(&fd).set_linger(Some(Duration::ZERO));
         return;
     }
-    let ticket = drain.enter();
+    let ticket = handling.drain.enter();
     // A client on a Unix socket is on this machine.
     let peer = peer.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
     let (local_port, is_unix) = match local {

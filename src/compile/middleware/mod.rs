@@ -15,12 +15,13 @@ mod redirect;
 mod request_id;
 mod retry;
 mod rewrite;
+mod tcp_filter;
 mod upkeep;
 
 use super::upstream::Services;
 use super::{CompileError, Kept};
 use crate::config::{GatewayConfig, MiddlewareConfig};
-use crate::stack::{HttpLayer, erase};
+use crate::stack::{ConnectionLayer, HttpLayer, erase};
 use a3s_layers::in_flight::InFlightLayer;
 use a3s_layers::strip_prefix::StripPrefixLayer;
 use a3s_layers::timeout::TimeoutLayer;
@@ -42,7 +43,7 @@ pub type CustomTypes = HashMap<String, CustomType>;
 #[derive(Debug, Clone)]
 pub struct Middleware {
     config: MiddlewareConfig,
-    layer: HttpLayer,
+    layer: MiddlewareLayer,
     upkeep: Arc<Upkeep>,
 }
 
@@ -53,16 +54,32 @@ impl Middleware {
     }
 }
 
+/// A layer of what passes here: requests, or connections.
+#[derive(Debug, Clone)]
+enum MiddlewareLayer {
+    Http(HttpLayer),
+    Connection(ConnectionLayer),
+}
+
 /// What a middleware is made of.
 struct Made {
-    layer: HttpLayer,
+    layer: MiddlewareLayer,
     tasks: Vec<Task>,
 }
 
 impl From<HttpLayer> for Made {
     fn from(layer: HttpLayer) -> Made {
         Made {
-            layer,
+            layer: MiddlewareLayer::Http(layer),
+            tasks: Vec::new(),
+        }
+    }
+}
+
+impl From<ConnectionLayer> for Made {
+    fn from(layer: ConnectionLayer) -> Made {
+        Made {
+            layer: MiddlewareLayer::Connection(layer),
             tasks: Vec::new(),
         }
     }
@@ -139,18 +156,26 @@ fn make(
         MiddlewareConfig::StripPrefix(config) => {
             erase(StripPrefixLayer::new(&config.prefixes)).into()
         }
+        MiddlewareConfig::TcpFilter(config) => tcp_filter::layer(config),
         MiddlewareConfig::Timeout(config) => erase(TimeoutLayer::new(config.duration)).into(),
     };
     Ok(Some(made))
 }
 
-/// The layers that a list of names stands for, the outermost first.
+/// Layers of requests and layers of connections, each the outermost first.
+#[derive(Default)]
+pub(super) struct Layers<'m> {
+    pub(super) http: Vec<&'m HttpLayer>,
+    pub(super) connection: Vec<&'m ConnectionLayer>,
+}
+
+/// The layers that a list of names stands for.
 pub(super) fn layers<'m>(
     names: &[String],
     config: &GatewayConfig,
     middlewares: &'m Middlewares,
-) -> Result<Vec<&'m HttpLayer>, CompileError> {
-    let mut layers = Vec::new();
+) -> Result<Layers<'m>, CompileError> {
+    let mut layers = Layers::default();
     add_layers(names, config, middlewares, &mut layers, 0)?;
     Ok(layers)
 }
@@ -162,7 +187,7 @@ fn add_layers<'m>(
     names: &[String],
     config: &GatewayConfig,
     middlewares: &'m Middlewares,
-    layers: &mut Vec<&'m HttpLayer>,
+    layers: &mut Layers<'m>,
     depth: usize,
 ) -> Result<(), CompileError> {
     for name in names {
@@ -170,7 +195,10 @@ fn add_layers<'m>(
             (Some(MiddlewareConfig::Chain(chain)), _) if depth < MAX_DEPTH => {
                 add_layers(&chain.middlewares, config, middlewares, layers, depth + 1)?;
             }
-            (_, Some(middleware)) => layers.push(&middleware.layer),
+            (_, Some(middleware)) => match &middleware.layer {
+                MiddlewareLayer::Http(layer) => layers.http.push(layer),
+                MiddlewareLayer::Connection(layer) => layers.connection.push(layer),
+            },
             _ => {
                 let text = format!("unknown middleware `{name}`");
                 return Err(CompileError::Invalid(text));

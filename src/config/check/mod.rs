@@ -2,6 +2,7 @@
 
 mod middlewares;
 mod place;
+mod protocols;
 mod ranges;
 mod routers;
 mod services;
@@ -45,6 +46,7 @@ impl GatewayConfig {
         check.ranges();
         check.routers();
         check.services();
+        check.protocols();
         check.middlewares();
         check.unused();
         check.problems
@@ -73,6 +75,13 @@ impl Check<'_> {
             problem.help = None;
         }
         self.problems.push(problem);
+    }
+
+    /// Whether a value is what was written, or the default of what was not; not where it stands in for something that
+    /// could not be read.
+    fn is_read(&self, path: &[Key<'_>]) -> bool {
+        let tree = self.tree.as_ref();
+        tree.is_none_or(|tree| tree.look(path).is_some())
     }
 
     /// The place of a value, for problems that name a second one.

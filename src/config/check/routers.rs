@@ -2,10 +2,11 @@
 
 use super::Check;
 use super::place::{Key, keys};
+use super::protocols::kind;
 use crate::config::code::Code;
 use crate::config::diagnostic::{Problem, did_you_mean};
-use crate::config::{ADMIN_SERVICE, RouterConfig};
-use crate::rule::Protocol;
+use crate::config::{self, ADMIN_SERVICE, RouterConfig};
+use crate::rule::{Protocol, Rule, RuleError};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -60,20 +61,59 @@ impl Check<'_> {
             let [routers, rule] = ["routers", "rule"].map(Key::Name);
             [routers, Key::Name(name), rule, span.into()]
         };
-        match router.rule.rule(Protocol::Http) {
+        let config = self.config;
+        match self.parsed(router) {
             Ok(rule) => {
                 for warning in rule.warnings() {
                     let message = format!("router `{name}`: {}", warning.message);
                     let problem = Problem::new(Code::RuleWarning, message).help(warning.help);
                     self.report(&place(warning.span), problem);
                 }
+                if let Some(span) = rule.client_hello() {
+                    let message = "what a TLS client says of itself is not looked at yet";
+                    let help = "write HostSNI(`*`), or ClientIP".to_owned();
+                    let problem = Problem::new(Code::InvalidValue, message).help(help);
+                    self.report(&place(span), problem);
+                }
+                let listens = config.entrypoints_of(router).next().is_some();
+                let is_meant = !router.entrypoints.is_empty() || config.entrypoints.is_empty();
+                if self.whole && !listens && !is_meant {
+                    let message =
+                        format!("router `{name}` is never reached: no entrypoint speaks HTTP");
+                    let problem = Problem::new(Code::Unreachable, message);
+                    let help = self.lacks_entrypoint(router);
+                    self.report(&keys!["routers", name], problem.help(help));
+                }
             }
             Err(error) => {
                 let problem = Problem::new(Code::InvalidValue, &error.message);
-                let problem = problem.help(error.help.clone());
-                self.report(&place(error.span.clone()), problem);
+                let help = self.lacks_entrypoint(router).or(error.help.clone());
+                self.report(&place(error.span.clone()), problem.help(help));
             }
         }
+    }
+
+    /// The rule of a router, as what its entrypoints make of it.
+    fn parsed<'r>(&self, router: &'r RouterConfig) -> Result<&'r Rule, &'r RuleError> {
+        let rule = |protocol| router.rule.rule(protocol);
+        match self.protocol_of(router) {
+            Some(protocol) => rule(protocol),
+            // Where nobody knows, the one that makes more of it is meant.
+            None => rule(Protocol::Http).or_else(|http| {
+                rule(Protocol::Tcp).map_err(|tcp| match tcp.span.start > http.span.start {
+                    true => tcp,
+                    false => http,
+                })
+            }),
+        }
+    }
+
+    /// What to do where a rule is one of connections, and its router names no entrypoint of TCP.
+    fn lacks_entrypoint(&self, router: &RouterConfig) -> Option<String> {
+        let entrypoints = &mut self.config.entrypoints.iter();
+        let (name, _) = entrypoints.find(|(_, each)| each.protocol == config::Protocol::Tcp)?;
+        let is_meant = router.entrypoints.is_empty() && router.rule.rule(Protocol::Tcp).is_ok();
+        is_meant.then(|| format!("name an entrypoint of TCP: `entrypoints = [\"{name}\"]`"))
     }
 
     /// Whether something of this name was declared, even if it could not be read.
@@ -104,13 +144,16 @@ impl Check<'_> {
     /// Among routers of one rule, only the first of the highest priority is ever reached.
     fn overlaps(&mut self) {
         let config = self.config;
-        let mut groups: HashMap<String, Vec<(&String, &RouterConfig)>> = HashMap::new();
+        let mut groups: HashMap<_, Vec<(&String, &RouterConfig)>> = HashMap::new();
         let mut order = Vec::new();
         for (name, router) in &config.routers {
-            if router.rule.rule(Protocol::Http).is_err() {
+            let Some(protocol) = self.protocol_of(router) else {
+                continue;
+            };
+            if router.rule.rule(protocol).is_err() {
                 continue;
             }
-            let rule = normal(router.rule.as_str());
+            let rule = (protocol, normal(router.rule.as_str()));
             let group = groups.entry(rule.clone()).or_default();
             group.push((name, router));
             if group.len() == 2 {
@@ -118,27 +161,22 @@ impl Check<'_> {
             }
         }
         for rule in order {
-            self.overlap(&groups[&rule]);
+            self.overlap(rule.0, &groups[&rule]);
         }
     }
 
-    fn overlap(&mut self, group: &[(&String, &RouterConfig)]) {
+    fn overlap(&mut self, protocol: Protocol, group: &[(&String, &RouterConfig)]) {
         let config = self.config;
-        let all: Vec<&String> = config.entrypoints.keys().collect();
         let entrypoints = |router: &RouterConfig| -> Vec<&String> {
-            match router.entrypoints.as_slice() {
-                [] => all.clone(),
-                names => (names.iter())
-                    .filter_map(|name| config.entrypoints.get_key_value(name))
-                    .map(|(name, _)| name)
-                    .collect(),
-            }
+            let entrypoints = config.entrypoints_of(router);
+            entrypoints.map(|(name, _)| name).collect()
         };
+        let kind = kind(protocol);
         let mut best: HashMap<&String, (&String, &RouterConfig)> = HashMap::new();
         for (name, router) in group {
             for entrypoint in entrypoints(router) {
                 let first = best.entry(entrypoint).or_insert((name, router));
-                if router.rank(Protocol::Http) > first.1.rank(Protocol::Http) {
+                if router.rank(protocol) > first.1.rank(protocol) {
                     *first = (name, router);
                 }
             }
@@ -155,16 +193,16 @@ impl Check<'_> {
                 continue;
             }
             let also = self.at(&keys!["routers", winner, "rule"]);
-            let problem = match first.rank(Protocol::Http) == router.rank(Protocol::Http) {
+            let problem = match first.rank(protocol) == router.rank(protocol) {
                 true => {
                     let message = format!(
-                        "routers `{winner}` and `{name}` match the same requests at the same priority: the first takes them all"
+                        "routers `{winner}` and `{name}` match the same {kind} at the same priority: the first takes them all"
                     );
                     Problem::new(Code::SamePriority, message)
                 }
                 false => {
                     let message = format!(
-                        "router `{name}` is never reached: `{winner}` matches the same requests at a higher priority"
+                        "router `{name}` is never reached: `{winner}` matches the same {kind} at a higher priority"
                     );
                     Problem::new(Code::Unreachable, message)
                 }

@@ -21,6 +21,7 @@ mod replace_path;
 mod request_id;
 mod retry;
 mod strip_prefix;
+mod tcp_filter;
 mod timeout;
 
 pub use add_prefix::AddPrefixConfig;
@@ -42,11 +43,13 @@ pub use replace_path::ReplacePathConfig;
 pub use request_id::{KeepConfig, RequestIdConfig};
 pub use retry::{RetryConfig, RetryOn};
 pub use strip_prefix::StripPrefixConfig;
+pub use tcp_filter::TcpFilterConfig;
 pub use timeout::TimeoutConfig;
 
 use super::check::Place;
 use super::diagnostic::{Diagnostics, Problem, did_you_mean};
 use super::{code::Code, values::TAGGED};
+use crate::rule::Protocol;
 use serde::de::{EnumAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -67,6 +70,11 @@ pub(crate) trait Settings {
     /// The service that it sends requests to, if any.
     fn service(&self) -> Option<&str> {
         None
+    }
+
+    /// Whether it is for requests or for connections. A chain is for what its middlewares are for.
+    fn protocol(&self) -> Protocol {
+        Protocol::Http
     }
 
     /// The middlewares that it stands for, if any.
@@ -239,5 +247,6 @@ types! {
     "request-id": RequestId(RequestIdConfig), "Gives each request an ID.";
     "retry": Retry(RetryConfig), "Sends a request again where another try may do better.";
     "strip-prefix": StripPrefix(StripPrefixConfig), "Takes a prefix off the path.";
+    "tcp-filter": TcpFilter(TcpFilterConfig), "Lets only some connections in.";
     "timeout": Timeout(TimeoutConfig), "Answers 504 where an answer takes too long to begin.";
 }

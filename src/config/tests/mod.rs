@@ -6,6 +6,7 @@ mod many;
 mod middlewares;
 mod paths;
 mod resilience;
+mod tcp;
 
 use super::load::{load_in, load_text};
 use super::*;
@@ -374,8 +375,8 @@ fn each_problem_is_told_where_it_is() {
             "19:13 E006 `rundom` is not one of `round-robin`, `weighted`, `least-connections`, `random`; did you mean `random`?",
         ),
         (
-            "entrypoints \"t\" {\n address = \":1\"\n protocol = \"tcp\"\n}",
-            "19:13 E006 `tcp` is not `http`, which is all that is served",
+            "entrypoints \"t\" {\n address = \":1\"\n protocol = \"udp\"\n}",
+            "19:13 E006 `udp` is not one of `http`, `tcp`",
         ),
         (
             "entrypoints \"t\" {\n address = \"unix:/t\"\n tcp_allowed_ips = [\"::1\"]\n}",

@@ -43,6 +43,9 @@ impl FromStr for HttpUrl {
             .find(['/', '?', '#'])
             .map_or(text.len(), |at| start + at);
         let server: ServerUrl = text[..end].parse()?;
+        if server.scheme() == Scheme::Tcp {
+            return Err(ValueError::new("it is asked for with `http` or `https`").at(0..start));
+        }
         let rest = &text[end..];
         if let Some(fragment) = rest.find('#') {
             return Err(ValueError::new("a fragment (`#`) is not sent to servers")
@@ -104,6 +107,7 @@ mod tests {
         for (text, span) in [
             ("a/b", None),
             ("ftp://a/b", Some(0..3)),
+            ("tcp://a:1/b", Some(0..6)),
             ("http://u:p@a/b", Some(7..11)),
             ("http://a/b#c", Some(10..12)),
             ("http://a/b c", Some(8..12)),

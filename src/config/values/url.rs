@@ -15,6 +15,8 @@ pub enum Scheme {
     Https,
     /// HTTP/2 without TLS (`h2c`).
     H2c,
+    /// A connection without HTTP (`tcp`).
+    Tcp,
 }
 
 impl Scheme {
@@ -24,14 +26,16 @@ impl Scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
             Scheme::H2c => "h2c",
+            Scheme::Tcp => "tcp",
         }
     }
 
-    /// The port of a URL that names none.
-    pub fn default_port(self) -> u16 {
+    /// The port of a URL that names none; a connection without HTTP has no usual one.
+    pub fn default_port(self) -> Option<u16> {
         match self {
-            Scheme::Https => 443,
-            Scheme::Http | Scheme::H2c => 80,
+            Scheme::Https => Some(443),
+            Scheme::Http | Scheme::H2c => Some(80),
+            Scheme::Tcp => None,
         }
     }
 }
@@ -68,7 +72,7 @@ impl ServerUrl {
         } else {
             host.clone()
         };
-        if self.port == self.scheme.default_port() {
+        if Some(self.port) == self.scheme.default_port() {
             host
         } else {
             format!("{host}:{}", self.port)
@@ -76,12 +80,13 @@ impl ServerUrl {
     }
 }
 
-const SCHEMES: [(&str, Scheme); 5] = [
+const SCHEMES: [(&str, Scheme); 6] = [
     ("http", Scheme::Http),
     ("https", Scheme::Https),
     ("h2c", Scheme::H2c),
     ("ws", Scheme::Http),
     ("wss", Scheme::Https),
+    ("tcp", Scheme::Tcp),
 ];
 
 impl FromStr for ServerUrl {
@@ -106,7 +111,7 @@ impl FromStr for ServerUrl {
         else {
             return Err(ValueError::new(format!("unknown scheme `{written}`"))
                 .at(0..colon)
-                .help("the schemes are `http`, `https`, `h2c`, `ws` and `wss`"));
+                .help("the schemes are `http`, `https`, `h2c`, `ws`, `wss` and `tcp`"));
         };
         let start = colon + 3;
         let end = text[start..]
@@ -129,10 +134,15 @@ impl FromStr for ServerUrl {
             );
         }
         let (host, port) = authority(text, start, end)?;
+        let port = port.or(scheme.default_port()).ok_or_else(|| {
+            ValueError::new("the port is missing")
+                .at(start..end)
+                .help("a connection without HTTP has no usual port")
+        })?;
         Ok(ServerUrl {
             scheme: *scheme,
             host,
-            port: port.unwrap_or(scheme.default_port()),
+            port,
         })
     }
 }
@@ -213,6 +223,7 @@ mod tests {
             ("ws://a:80/", "http://a"),
             ("wss://a:444", "https://a:444"),
             ("h2c://[::1]:50051", "h2c://[::1]:50051"),
+            ("tcp://db.local:80", "tcp://db.local:80"),
             ("HTTP://my_service.local.", "http://my_service.local."),
         ] {
             let url: ServerUrl = text.parse().unwrap();
@@ -253,6 +264,7 @@ mod tests {
                 "an IPv6 address needs brackets",
                 Some(7..13),
             ),
+            ("tcp://a", "the port is missing", Some(6..7)),
             ("http://[::1]80", "expected `:` and a port", Some(12..14)),
             ("http://a b", "`a b` is not a host", Some(7..10)),
             ("http://1.2.3.400", "`1.2.3.400` is not a host", Some(7..16)),

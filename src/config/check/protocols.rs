@@ -1,0 +1,219 @@
+//! Requests and connections: what is for the one is not for the other.
+
+use super::Check;
+use super::place::{Key, keys};
+use crate::config::code::Code;
+use crate::config::diagnostic::Problem;
+use crate::config::{
+    ADMIN_SERVICE, EntrypointConfig, GatewayConfig, HttpConfig, LoadBalancerConfig,
+    MiddlewareConfig, RouterConfig, Scheme, ServiceConfig, TimeoutsConfig, UpstreamTlsConfig,
+};
+use crate::rule::Protocol;
+use std::collections::{HashMap, HashSet};
+
+/// What services take, as far as it is known.
+type Services<'c> = HashMap<&'c str, Protocol>;
+
+/// What routers and services take.
+pub(super) fn kind(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http => "requests",
+        Protocol::Tcp => "connections",
+    }
+}
+
+fn other(protocol: Protocol) -> Protocol {
+    match protocol {
+        Protocol::Http => Protocol::Tcp,
+        Protocol::Tcp => Protocol::Http,
+    }
+}
+
+fn mixed(message: String) -> Problem {
+    Problem::new(Code::Mixed, message)
+}
+
+impl Check<'_> {
+    pub(super) fn protocols(&mut self) {
+        let config = self.config;
+        for (name, entrypoint) in &config.entrypoints {
+            // Whatever is spoken on them, connections come first.
+            if entrypoint.protocol.of_routers() == Protocol::Tcp {
+                self.tcp_entrypoint(name, entrypoint);
+                let user = ("entrypoint", "entrypoints", name.as_str());
+                self.strays(user, &entrypoint.middlewares, Protocol::Tcp);
+            }
+        }
+        let mut services = Services::from([(ADMIN_SERVICE, Protocol::Http)]);
+        for (name, service) in &config.services {
+            if let Some(protocol) = self.taken_by(name, service) {
+                services.insert(name, protocol);
+                if let Some(balancer) = &service.load_balancer {
+                    self.servers(name, balancer, protocol);
+                }
+            }
+        }
+        for (name, router) in &config.routers {
+            if let Some(protocol) = self.protocol_of(router) {
+                self.router(name, router, protocol);
+                let user = format!("router `{name}`");
+                let place = keys!["routers", name, "service"];
+                self.leads_to(&user, &place, &router.service, protocol, &services);
+                let user = ("router", "routers", name.as_str());
+                self.strays(user, &router.middlewares, protocol);
+            }
+        }
+        for (name, middleware) in &config.middlewares {
+            if let Some(service) = middleware.settings().service() {
+                let place = keys!["middlewares", name, "service"];
+                let user = format!("middleware `{name}`");
+                self.leads_to(&user, &place, service, Protocol::Http, &services);
+            }
+        }
+    }
+
+    /// Keys of HTTP on an entrypoint that does not speak it.
+    fn tcp_entrypoint(&mut self, name: &str, entrypoint: &EntrypointConfig) {
+        let keys = [
+            ("http", entrypoint.http != HttpConfig::default()),
+            ("trusted_proxies", !entrypoint.trusted_proxies.is_empty()),
+        ];
+        for (key, _) in keys.iter().filter(|(_, is_set)| *is_set) {
+            let message = format!("`{key}` is for entrypoints of HTTP, and `{name}` is one of TCP");
+            self.report(&keys!["entrypoints", name, *key], mixed(message));
+        }
+    }
+
+    fn router(&mut self, name: &str, router: &RouterConfig, protocol: Protocol) {
+        let config = self.config;
+        for (index, named) in router.entrypoints.iter().enumerate() {
+            let entrypoint = config.entrypoints.get(named);
+            if entrypoint.is_some_and(|each| each.protocol.of_routers() != protocol) {
+                let message = format!(
+                    "router `{name}` takes {}, and entrypoint `{named}` is for {}",
+                    kind(protocol),
+                    kind(other(protocol))
+                );
+                let place = keys!["routers", name, "entrypoints", index];
+                self.report(&place, mixed(message));
+            }
+        }
+    }
+
+    /// A service that takes what is not sent to it.
+    fn leads_to(
+        &mut self,
+        user: &str,
+        place: &[Key<'_>],
+        service: &str,
+        sends: Protocol,
+        services: &Services<'_>,
+    ) {
+        if let Some(takes) = services.get(service)
+            && *takes != sends
+        {
+            let (sends, takes) = (kind(sends), kind(*takes));
+            let message = format!("{user} takes {sends}, and service `{service}` is for {takes}");
+            let servers = keys!["services", service, "load_balancer", "servers"];
+            let also = self.at(&servers);
+            self.report(place, mixed(message).also(also, "its servers"));
+        }
+    }
+
+    /// Middlewares that do not see what passes here.
+    fn strays(&mut self, user: (&str, &'static str, &str), names: &[String], protocol: Protocol) {
+        let (what, section, user) = user;
+        for (index, name) in names.iter().enumerate() {
+            let Some(stray) = stray(self.config, name, protocol) else {
+                continue;
+            };
+            let kind = stray.kind();
+            let (takes, for_) = (self::kind(protocol), self::kind(other(protocol)));
+            let message =
+                format!("{what} `{user}` takes {takes}, and `{name}` is for {for_}: `{kind}`");
+            let place = keys![section, user, "middlewares", index];
+            self.report(&place, mixed(message));
+        }
+    }
+
+    /// What a router takes; none where that cannot be known, because an entrypoint cannot be read.
+    pub(super) fn protocol_of(&self, router: &RouterConfig) -> Option<Protocol> {
+        let is_read = |name: &String| self.is_read(&keys!["entrypoints", name, "protocol"]);
+        let first = router
+            .entrypoints
+            .iter()
+            .find(|name| self.config.entrypoints.contains_key(*name));
+        self.config
+            .protocol_of(router)
+            .filter(|_| first.is_none_or(is_read))
+    }
+
+    /// What a service takes; none where that cannot be known, because a server cannot be read.
+    fn taken_by(&self, name: &str, service: &ServiceConfig) -> Option<Protocol> {
+        let balancer = service.load_balancer.as_ref();
+        let servers = 0..balancer.map_or(0, |balancer| balancer.servers.len());
+        let url = |index: usize| keys!["services", name, "load_balancer", "servers", index, "url"];
+        let is_read = self.is_read(&keys!["services", name, "load_balancer", "servers"])
+            && servers.into_iter().all(|index| self.is_read(&url(index)));
+        is_read.then(|| service.protocol())
+    }
+
+    /// Servers of both kinds, and keys that one of them knows nothing of.
+    fn servers(&mut self, name: &str, balancer: &LoadBalancerConfig, protocol: Protocol) {
+        let is_tcp = |scheme| scheme == Scheme::Tcp;
+        for (index, server) in balancer.servers.iter().enumerate() {
+            if is_tcp(server.url.scheme()) != (protocol == Protocol::Tcp) {
+                let message = format!(
+                    "service `{name}` is for {}, and this server for {}",
+                    kind(protocol),
+                    kind(other(protocol))
+                );
+                let place = keys!["services", name, "load_balancer", "servers", index, "url"];
+                self.report(&place, mixed(message));
+            }
+        }
+        if protocol == Protocol::Http {
+            return;
+        }
+        let (timeouts, default) = (&balancer.timeouts, TimeoutsConfig::default());
+        let keys = [
+            (&["tls"][..], balancer.tls != UpstreamTlsConfig::default()),
+            (&["pass_host"], !balancer.pass_host),
+            (
+                &["timeouts", "response"],
+                timeouts.response != default.response,
+            ),
+            (&["timeouts", "idle"], timeouts.idle != default.idle),
+        ];
+        for (path, _) in keys.iter().filter(|(_, is_set)| *is_set) {
+            let key = path.last().copied().unwrap_or_default();
+            let message = format!("`{key}` is for requests, and the servers are for connections");
+            let here = ["services", name, "load_balancer"].into_iter();
+            let place: Vec<_> = here.chain(path.iter().copied()).map(Key::Name).collect();
+            self.report(&place, mixed(message));
+        }
+    }
+}
+
+/// The first of the middlewares that a name stands for which is not for `protocol`.
+fn stray<'c>(
+    config: &'c GatewayConfig,
+    name: &'c str,
+    protocol: Protocol,
+) -> Option<&'c MiddlewareConfig> {
+    let (mut open, mut seen) = (vec![name], HashSet::new());
+    while let Some(name) = open.pop() {
+        // A chain that goes round in a circle is told elsewhere.
+        if !seen.insert(name) {
+            continue;
+        }
+        match config.middlewares.get(name) {
+            Some(MiddlewareConfig::Chain(chain)) => {
+                open.extend(chain.middlewares.iter().rev().map(String::as_str));
+            }
+            Some(other) if other.settings().protocol() != protocol => return Some(other),
+            _ => {}
+        }
+    }
+    None
+}
