@@ -11,6 +11,8 @@ use a3s_layers::auth::jwt::{
 use a3s_layers::claims::Claims;
 use axum::body::Body;
 use axum::{Extension, Router, routing::get};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::WWW_AUTHENTICATE;
 use http::request::Builder;
 use http::{HeaderName, Request, Response};
@@ -778,6 +780,47 @@ fn nothing_of_a_secret_is_printed() {
     for text in [format!("{keys:?}"), format!("{layer:?}")] {
         assert!(!text.contains("hunter2"), "{text}");
         assert!(!text.contains("104, 117"), "{text}");
+    }
+}
+
+/// The claims of RFC 7515's examples: `{"iss":"joe",` `"exp":1300819380,` `"http://example.com/is_root":true}`.
+const JOE: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+
+#[tokio::test]
+async fn the_examples_of_the_rfc_are_genuine() {
+    // RFC 7515, A.1.
+    let hs256 = BASE64_URL_SAFE_NO_PAD
+        .decode("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")
+        .unwrap();
+    let signed_hs256 = format!(
+        "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.{JOE}.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+    );
+    // A.2.
+    let signed_rs256 = format!(
+        "eyJhbGciOiJSUzI1NiJ9.{JOE}.cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw"
+    );
+    let rs256 = KeySet::from_pem(include_str!("tokens/rfc7515_a2.pem")).unwrap();
+    // A.3.
+    let signed_es256 = format!(
+        "eyJhbGciOiJFUzI1NiJ9.{JOE}.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
+    );
+    let es256 = KeySet::from_pem(include_str!("tokens/rfc7515_a3.pem")).unwrap();
+    for (keys, token) in [
+        (KeySet::secret(hs256).unwrap(), signed_hs256),
+        (rs256, signed_rs256),
+        (es256, signed_es256),
+    ] {
+        // They expired in 2011.
+        let layer = JwtLayer::new(keys)
+            .leeway(Duration::from_secs(1 << 40))
+            .issuer(["joe"])
+            .require(ClaimRule::new("http://example.com/is_root", ["true"]));
+        assert_eq!(judged(&layer, &token).await, (200, String::new()));
+        let (message, _) = token.rsplit_once('.').unwrap();
+        assert_eq!(
+            status(&layer, &format!("{message}.{}", encode([1; 64]))).await,
+            401
+        );
     }
 }
 

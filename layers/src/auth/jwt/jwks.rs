@@ -1,6 +1,7 @@
 //! Keys that somebody else publishes, and changes: a JWK Set behind a URL.
 
 mod fetch;
+mod status;
 
 use super::key::KeySet;
 use super::refusal::Refusal;
@@ -10,6 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use fetch::{FetchError, Fetched};
 use http::{Request, Response, Uri};
+use status::Status;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,18 +27,6 @@ pub use fetch::MAX_JWKS_BYTES;
 
 /// However short a time a server lets its keys be kept (`max-age`), they are kept for this long.
 const MIN_LIFETIME: Duration = Duration::from_secs(30);
-
-/// After a fetch that failed the next one waits one second, two, four, and never longer than this.
-const MAX_RETRY: Duration = Duration::from_secs(5);
-
-/// How often keys that are not there may have them fetched.
-const UNKNOWN_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How long a key that was not there is not asked for again.
-const MISSING_FOR: Duration = Duration::from_secs(30);
-
-/// How many keys that were not there are remembered.
-const MISSING: usize = 64;
 
 /// The most requests that wait for keys at a time.
 const MAX_WAITING: usize = 1024;
@@ -94,16 +84,6 @@ struct Shared {
     hasher: foldhash::fast::RandomState,
 }
 
-struct Status {
-    is_fetching: bool,
-    /// How many fetches have failed since the last that did not.
-    failures: u32,
-    /// When an unknown key last had the keys fetched.
-    asked: Option<Instant>,
-    /// Names that were not there, hashed, and until when they are taken for not there.
-    missing: [Option<(u64, Instant)>; MISSING],
-}
-
 impl Jwks {
     /// Fetches keys from `url` through `client`, any Tower service that does HTTP.
     pub fn new<C, B>(client: C, url: Uri, settings: JwksSettings) -> Self
@@ -124,12 +104,7 @@ impl Jwks {
             keys: ArcSwapOption::empty(),
             born: Instant::now(),
             due: AtomicU64::new(0),
-            status: Mutex::new(Status {
-                is_fetching: false,
-                failures: 0,
-                asked: None,
-                missing: [None; MISSING],
-            }),
+            status: Mutex::default(),
             landed: watch::channel(()).0,
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
             hasher: foldhash::fast::RandomState::default(),
@@ -178,36 +153,17 @@ impl Jwks {
 
     /// What to wait for where a token names a key that is not there, or what to say.
     pub(super) fn refetch(&self, key_id: Option<&str>) -> Result<Landing, Refusal> {
-        let now = Instant::now();
-        let name = self.shared.hasher.hash_one(key_id);
         let mut status = self.shared.status();
-        if status.is_missing(name, now) {
-            return Err(Refusal::KEY);
-        }
-        let mut flight = None;
-        if !status.is_fetching {
-            let since = status.asked.map(|asked| now.duration_since(asked));
-            if since.is_some_and(|since| since < UNKNOWN_INTERVAL) {
-                return Err(status.verdict());
-            }
-            status.asked = Some(now);
-            flight = Some(self.shared.flight(&mut status));
-        }
+        status.may_ask(self.shared.hasher.hash_one(key_id))?;
+        let is_new = !status.is_fetching;
+        let flight = is_new.then(|| self.shared.flight(&mut status));
         self.landing(status, flight).ok_or(Refusal::Unavailable)
     }
 
     /// What to say of a key that is not there after it was waited for.
     pub(super) fn missing(&self, key_id: Option<&str>) -> Refusal {
-        let shared = &self.shared;
-        let name = shared.hasher.hash_one(key_id);
-        let mut status = shared.status();
-        if status.is_fetching {
-            return Refusal::Unavailable;
-        }
-        if status.failures == 0 {
-            status.miss(name, Instant::now() + MISSING_FOR);
-        }
-        status.verdict()
+        let name = self.shared.hasher.hash_one(key_id);
+        self.shared.status().missed(name)
     }
 
     /// A place among those who wait, if there is something to wait for and a place.
@@ -259,28 +215,6 @@ impl Landing {
     }
 }
 
-impl Status {
-    fn is_missing(&self, name: u64, now: Instant) -> bool {
-        self.missing[slot(name)].is_some_and(|(missing, until)| missing == name && now < until)
-    }
-
-    fn miss(&mut self, name: u64, until: Instant) {
-        self.missing[slot(name)] = Some((name, until));
-    }
-
-    /// What to say of a key that is not there: nobody knows, where the last fetch failed.
-    fn verdict(&self) -> Refusal {
-        match self.failures {
-            0 => Refusal::KEY,
-            _ => Refusal::Unavailable,
-        }
-    }
-}
-
-fn slot(name: u64) -> usize {
-    (name % MISSING as u64) as usize
-}
-
 impl Shared {
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
@@ -322,21 +256,19 @@ impl Shared {
         let wait = match outcome {
             Ok(Fetched { keys, max_age }) => {
                 self.keys.store(Some(Arc::new(keys)));
-                if status.failures > 0 {
+                if status.succeeded() {
                     tracing::info!(url = %Shown(&self.url), "keys can be fetched again");
                 }
-                status.failures = 0;
                 let refresh = self.settings.refresh;
                 max_age.map_or(refresh, |age| age.max(MIN_LIFETIME).min(refresh))
             }
             Err(error) => {
-                status.failures = status.failures.saturating_add(1);
-                if status.failures == 1 {
+                let (is_first, wait) = status.failed();
+                if is_first {
                     let has_keys = self.keys.load().is_some();
                     tracing::warn!(url = %Shown(&self.url), error = %Chain(&error), has_keys, "keys could not be fetched");
                 }
-                let doubled = 1 << (status.failures - 1).min(10);
-                Duration::from_secs(doubled).min(MAX_RETRY)
+                wait
             }
         };
         // Many gateways that began together do not ask together.

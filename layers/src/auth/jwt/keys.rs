@@ -17,8 +17,9 @@ pub enum Keys {
     Remote(Jwks),
 }
 
-/// Keys that are given, and may be given anew while they are in use. Clones share them.
-#[derive(Debug, Clone)]
+/// Keys that are given, and may be given anew while they are in use. Clones share them. By default there are none yet,
+/// and requests are answered 503.
+#[derive(Debug, Clone, Default)]
 pub struct FixedKeys(Arc<ArcSwapOption<KeySet>>);
 
 impl FixedKeys {
