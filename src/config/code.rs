@@ -78,6 +78,7 @@ codes! {
     NoTraffic = "W007", "No server of the service takes new requests.";
     OpenAdmin = "W008", "Everybody who reaches the admin API may ask.";
     PlainSecret = "W009", "A secret stands in the file as it is, where a hash would do.";
+    WeakSecret = "W010", "A secret is so short that it can be guessed.";
 }
 
 impl Code {

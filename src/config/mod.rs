@@ -37,7 +37,7 @@ pub use load::{Loaded, Source, load};
 pub use middleware::{
     AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, BodyLimitConfig, BufferingConfig, ChainConfig,
     CircuitBreakerConfig, CompressConfig, CorsConfig, CustomConfig, Encoding, FallbackConfig,
-    HeadersConfig, InFlightConfig, IpAllowConfig, KeepConfig, MiddlewareConfig, OnError,
+    HeadersConfig, InFlightConfig, IpAllowConfig, JwtConfig, KeepConfig, MiddlewareConfig, OnError,
     RateLimitConfig, RateLimitRedisConfig, RedirectConfig, RedirectScheme, ReplacePathConfig,
     RequestIdConfig, RetryConfig, RetryOn, SlashConfig, StripPrefixConfig, TcpFilterConfig,
     TimeoutConfig,
@@ -49,7 +49,7 @@ pub use service::{
     UpstreamTlsConfig,
 };
 pub use values::{
-    Address, HttpUrl, Keys, Pattern, RuleText, Scheme, Secret, ServerUrl, ValueError,
+    Accepted, Address, HttpUrl, Keys, Pattern, RuleText, Scheme, Secret, ServerUrl, ValueError,
 };
 
 pub(crate) use load::digest_now;

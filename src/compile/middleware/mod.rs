@@ -10,6 +10,7 @@ mod cors;
 mod file;
 mod headers;
 mod ip_allow;
+mod jwt;
 mod rate_limit;
 mod redirect;
 mod request_id;
@@ -147,6 +148,7 @@ fn make(
             erase(InFlightLayer::new(max).key(config.key.clone())).into()
         }
         MiddlewareConfig::IpAllow(config) => ip_allow::layer(config),
+        MiddlewareConfig::Jwt(config) => jwt::layer(name, config)?,
         MiddlewareConfig::RateLimit(config) => rate_limit::local(config)?,
         MiddlewareConfig::RateLimitRedis(config) => rate_limit::redis(name, config)?,
         MiddlewareConfig::Redirect(config) => redirect::layer(config)?,

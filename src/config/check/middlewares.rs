@@ -5,7 +5,7 @@ use super::place::{Key, Tree, keys};
 use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostics, Problem};
 use crate::config::source::{At, Files};
-use crate::config::{GatewayConfig, MiddlewareConfig};
+use crate::config::{GatewayConfig, MiddlewareConfig, UpstreamTlsConfig};
 use a3s_layers::headers::HeaderEdits;
 use http::HeaderName;
 use http::header::HOST;
@@ -57,12 +57,19 @@ impl Place<'_, '_> {
 
     /// The header in which a server is told who its client is.
     pub(crate) fn identity_header(&mut self, name: Option<&HeaderName>) {
-        let Some(name) = name else { return };
-        if name == HOST {
-            self.invalid("identity_header", "`Host` names the server");
-        } else if let Err(error) = HeaderEdits::new().set(name.as_str(), "somebody") {
-            self.invalid("identity_header", error.to_string());
+        if let Some(name) = name {
+            self.identity_header_at(&["identity_header".into()], name);
         }
+    }
+
+    /// The same at another place.
+    pub(crate) fn identity_header_at(&mut self, keys: &[Key<'_>], name: &HeaderName) {
+        let message = match HeaderEdits::new().set(name.as_str(), "somebody") {
+            _ if name == HOST => "`Host` names the server".to_owned(),
+            Err(error) => error.to_string(),
+            Ok(_) => return,
+        };
+        self.report(keys, Problem::new(Code::InvalidValue, message));
     }
 
     /// A number that must be in a range.
@@ -87,6 +94,12 @@ impl Place<'_, '_> {
     pub(crate) fn size(&mut self, key: &str, value: usize, min: usize, max: usize) {
         let path = path(self.name, &[key.into()]);
         self.check.size(&path, value, min, max);
+    }
+
+    /// TLS to a server.
+    pub(crate) fn tls(&mut self, key: &str, tls: &UpstreamTlsConfig) {
+        let path = path(self.name, &[key.into()]);
+        self.check.tls(&path, tls);
     }
 
     /// A file that must be there; one called `key_file` should not be everybody's to read.

@@ -111,11 +111,17 @@ impl Check<'_> {
                 );
             }
         }
-        self.tls(name, &balancer.tls);
+        self.tls(
+            &keys!["services", name, "load_balancer", "tls"],
+            &balancer.tls,
+        );
     }
 
-    fn tls(&mut self, name: &str, tls: &UpstreamTlsConfig) {
-        let place = |key| keys!["services", name, "load_balancer", "tls", key];
+    pub(super) fn tls(&mut self, above: &[Key<'_>], tls: &UpstreamTlsConfig) {
+        let place = |key: &'static str| -> Vec<Key<'_>> {
+            let key = Key::Name(key);
+            above.iter().copied().chain([key]).collect()
+        };
         for (given, key, other) in [
             (&tls.cert_file, "cert_file", "key_file"),
             (&tls.key_file, "key_file", "cert_file"),

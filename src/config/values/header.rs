@@ -26,6 +26,38 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     parsed(deserializer, "the name of a header", parse)
 }
 
+/// Names under keys.
+pub(crate) mod map {
+    use super::{Deserializer, HeaderName, Serializer};
+    use indexmap::IndexMap;
+    use serde::Deserialize;
+
+    struct Name(HeaderName);
+
+    impl<'de> Deserialize<'de> for Name {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+            super::deserialize(deserializer).map(Name)
+        }
+    }
+
+    pub(crate) fn serialize<S: Serializer>(
+        map: &IndexMap<String, HeaderName>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(map.iter().map(|(key, name)| (key, name.as_str())))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<IndexMap<String, HeaderName>, D::Error> {
+        let map = IndexMap::<String, Name>::deserialize(deserializer)?;
+        Ok(map
+            .into_iter()
+            .map(|(key, Name(name))| (key, name))
+            .collect())
+    }
+}
+
 /// The same for a name that may be absent.
 pub(crate) mod option {
     use super::{Deserializer, HeaderName, Serializer};

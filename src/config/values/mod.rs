@@ -12,6 +12,7 @@ mod problem;
 mod rule;
 mod secret;
 pub(crate) mod size;
+pub(crate) mod texts;
 mod url;
 
 pub use address::Address;
@@ -22,6 +23,7 @@ pub use problem::ValueError;
 pub use rule::RuleText;
 pub use secret::Secret;
 pub(crate) use secret::{NEWTYPE as SECRET, SEVERAL as SECRETS};
+pub use texts::Accepted;
 pub use url::{Scheme, ServerUrl};
 
 pub(crate) use problem::{STAND_IN, parsed};
