@@ -36,10 +36,9 @@ pub(super) fn layer(name: &str, config: &JwtConfig) -> Result<Made, BoxError> {
     if let Some(parameter) = &config.query {
         layer = layer.query(parameter);
     }
-    Ok(Made {
-        layer: erase(layer),
-        tasks,
-    })
+    let mut made = Made::from(erase(layer));
+    made.tasks = tasks;
+    Ok(made)
 }
 
 fn keys(name: &str, config: &JwtConfig) -> Result<(Keys, Vec<Task>), BoxError> {
