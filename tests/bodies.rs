@@ -60,8 +60,8 @@ async fn a_length_past_the_limit_is_refused_without_the_body() {
 async fn a_client_that_sends_all_of_it_still_gets_its_answer() {
     let server = Server::start().await;
     let gateway = through(&limit(&json!("1KiB")), &server).start().await;
-    let mut request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n".to_vec();
-    request.resize(request.len() + 200_000, b'x');
+    let mut request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n\r\n".to_vec();
+    request.resize(request.len() + 4_000_000, b'x');
     let answer = gateway.ask(request).await;
     assert_eq!(answer.status(), 413);
 }

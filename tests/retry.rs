@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::body::feed;
 use support::server::Recorded;
-use support::{End, Server, Setup, Upload, Wire, eventually, request};
+use support::{End, Server, Setup, Upload, Wire, eventually, request, within};
 use tokio::sync::Notify;
 
 /// A gateway with a retry, and without pauses, before these servers.
@@ -231,6 +231,40 @@ async fn a_body_that_no_server_took_may_have_any_size() {
         let reply = client.ask(put(support::body::long(1 << 20))).await;
         assert_eq!(reply.status, 200);
         assert_eq!(good.last().upload, Upload::Complete);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_under_way_goes_on_to_another_server() {
+    // Answers before it has read, and still holds the body.
+    let hasty = Server::http(|request: Request<Recorded>| async move {
+        tokio::spawn(async move {
+            let _body = request;
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        });
+        Response::builder().status(503).body(Body::empty()).unwrap()
+    })
+    .await;
+    for scheme in ["http", "h2c"] {
+        for h2 in [false, true] {
+            let good = Server::start().await;
+            let gateway = retried([hasty.url(scheme), good.url(scheme)]).start().await;
+            let mut client = match h2 {
+                true => gateway.h2().await,
+                false => gateway.h1().await,
+            };
+            let (feed, body) = feed();
+            let asking = client.begin(put(body)).await;
+            let feeding = async {
+                feed.data("first ").await;
+                good.has_seen(1).await;
+                feed.data("second").await;
+                drop(feed);
+            };
+            let (response, ()) = tokio::join!(within("a response", asking), feeding);
+            assert_eq!(response.unwrap().status(), 200, "{scheme} {h2}");
+            assert_eq!(good.last().body, b"first second", "{scheme} {h2}");
+        }
     }
 }
 
