@@ -19,6 +19,7 @@ pub mod connection;
 pub mod cors;
 pub mod endpoint;
 pub mod error;
+pub mod error_pages;
 pub mod headers;
 pub mod hop_by_hop;
 pub mod in_flight;
