@@ -29,6 +29,7 @@ use crate::circuit_breaker::CircuitBreakerLayer;
 use crate::compress::CompressLayer;
 use crate::connection::{AllowLayer, ConnectionLimits, LimitLayer};
 use crate::cors::CorsLayer;
+use crate::error_pages::ErrorPagesLayer;
 use crate::headers::HeadersLayer;
 use crate::in_flight::InFlightLayer;
 use crate::ip_allow::IpAllowLayer;
@@ -110,6 +111,14 @@ pub trait ServiceBuilderExt<L>: Sized {
 
     /// Says which pages may read an answer: [`CorsLayer`].
     fn cors(self, layer: CorsLayer) -> ServiceBuilder<Stack<CorsLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Gives errors a page that another service makes: [`ErrorPagesLayer`].
+    fn error_pages<P>(
+        self,
+        layer: ErrorPagesLayer<P>,
+    ) -> ServiceBuilder<Stack<ErrorPagesLayer<P>, L>> {
         self.add(layer)
     }
 

@@ -36,11 +36,11 @@ pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol};
 pub use load::{Loaded, Source, load};
 pub use middleware::{
     AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, BodyLimitConfig, BufferingConfig, ChainConfig,
-    CircuitBreakerConfig, CompressConfig, CorsConfig, CustomConfig, Encoding, FallbackConfig,
-    HeadersConfig, InFlightConfig, IpAllowConfig, JwtConfig, KeepConfig, MiddlewareConfig, OnError,
-    RateLimitConfig, RateLimitRedisConfig, RedirectConfig, RedirectScheme, ReplacePathConfig,
-    RequestIdConfig, RetryConfig, RetryOn, SlashConfig, StripPrefixConfig, TcpFilterConfig,
-    TimeoutConfig,
+    CircuitBreakerConfig, CompressConfig, CorsConfig, CustomConfig, Encoding, ErrorPagesConfig,
+    FallbackConfig, HeadersConfig, InFlightConfig, IpAllowConfig, JwtConfig, KeepConfig,
+    MiddlewareConfig, OnError, RateLimitConfig, RateLimitRedisConfig, RedirectConfig,
+    RedirectScheme, ReplacePathConfig, RequestIdConfig, RetryConfig, RetryOn, SlashConfig,
+    StripPrefixConfig, TcpFilterConfig, TimeoutConfig,
 };
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;
@@ -49,7 +49,8 @@ pub use service::{
     UpstreamTlsConfig,
 };
 pub use values::{
-    Accepted, Address, HttpUrl, Keys, Pattern, RuleText, Scheme, Secret, ServerUrl, ValueError,
+    Accepted, Address, ErrorStatuses, HttpUrl, Keys, Pattern, RuleText, Scheme, Secret, ServerUrl,
+    ValueError,
 };
 
 pub(crate) use load::digest_now;

@@ -2,6 +2,8 @@
 
 use http::uri::PathAndQuery;
 use http::{StatusCode, Uri};
+use std::fmt;
+use std::str::FromStr;
 
 /// The most of a request's path and query that is told to whoever makes the page; the rest is cut off.
 const MAX_URL: usize = 2048;
@@ -46,7 +48,19 @@ impl Default for PageQuery {
     }
 }
 
-impl std::str::FromStr for PageQuery {
+impl fmt::Display for PageQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|piece| {
+            f.write_str(match piece {
+                Piece::Text(text) => text,
+                Piece::Status => "{status}",
+                Piece::Url => "{url}",
+            })
+        })
+    }
+}
+
+impl FromStr for PageQuery {
     type Err = PageQueryError;
 
     fn from_str(text: &str) -> Result<Self, PageQueryError> {
@@ -121,7 +135,9 @@ mod tests {
             ("/{url}", "http://host/a?b", "/%2Fa%3Fb"),
             ("/{url}", "*", "/%2A"),
         ] {
-            let query: PageQuery = query.parse().expect("a query");
+            let text = query;
+            let query: PageQuery = text.parse().expect("a query");
+            assert_eq!(query.to_string(), text);
             let url = url.parse().expect("a URI");
             let uri = query.uri(StatusCode::SERVICE_UNAVAILABLE, &url);
             assert_eq!(uri.expect("a URI").to_string(), expected);

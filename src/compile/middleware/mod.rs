@@ -7,6 +7,7 @@ mod bodies;
 mod circuit_breaker;
 mod compress;
 mod cors;
+mod error_pages;
 mod file;
 mod headers;
 mod ip_allow;
@@ -127,7 +128,6 @@ fn make(
     kept: &Kept,
     services: &Services,
 ) -> Result<Option<Made>, BoxError> {
-    let _ = services;
     let made = match config {
         MiddlewareConfig::BodyLimit(config) => bodies::limit(config),
         MiddlewareConfig::Buffering(config) => bodies::buffering(config),
@@ -142,6 +142,7 @@ fn make(
         MiddlewareConfig::BasicAuth(config) => basic_auth::layer(name, config)?,
         MiddlewareConfig::Compress(config) => compress::layer(config)?,
         MiddlewareConfig::Cors(config) => cors::layer(config)?,
+        MiddlewareConfig::ErrorPages(config) => error_pages::layer(config, services)?,
         MiddlewareConfig::Headers(config) => headers::layer(config)?,
         MiddlewareConfig::InFlight(config) => {
             let max = usize::try_from(config.max).unwrap_or(usize::MAX);

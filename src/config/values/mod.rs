@@ -7,11 +7,13 @@ mod http_url;
 pub(crate) mod key_source;
 mod keys;
 pub(crate) mod net;
+pub(crate) mod page_query;
 mod pattern;
 mod problem;
 mod rule;
 mod secret;
 pub(crate) mod size;
+mod status;
 pub(crate) mod texts;
 mod url;
 
@@ -23,6 +25,7 @@ pub use problem::ValueError;
 pub use rule::RuleText;
 pub use secret::Secret;
 pub(crate) use secret::{NEWTYPE as SECRET, SEVERAL as SECRETS};
+pub use status::ErrorStatuses;
 pub use texts::Accepted;
 pub use url::{Scheme, ServerUrl};
 
