@@ -15,10 +15,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 type Lines = &'static [(&'static str, &'static str)];
 type Head = http::request::Parts;
+type Maker = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
 
 fn map(lines: Lines) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -36,15 +38,7 @@ fn response(status: u16, lines: Lines, body: impl Into<Body>) -> Response<Body> 
 }
 
 /// A maker of pages that answers with what `page` makes, and the requests that it saw.
-fn pages<F>(
-    page: impl Fn() -> F + Clone + Send + Sync + 'static,
-) -> (
-    impl Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send>
-    + Clone
-    + Send
-    + Sync,
-    Arc<Mutex<Vec<Head>>>,
-)
+fn pages<F>(page: impl Fn() -> F + Clone + Send + Sync + 'static) -> (Maker, Arc<Mutex<Vec<Head>>>)
 where
     F: Future<Output = Result<Response<Body>, BoxError>> + Send + 'static,
 {
@@ -56,16 +50,10 @@ where
         log.lock().unwrap().push(head);
         page()
     });
-    (service, seen)
+    (Maker::new(service), seen)
 }
 
-fn page() -> (
-    impl Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send>
-    + Clone
-    + Send
-    + Sync,
-    Arc<Mutex<Vec<Head>>>,
-) {
+fn page() -> (Maker, Arc<Mutex<Vec<Head>>>) {
     pages(|| async {
         Ok(response(
             200,
@@ -83,17 +71,12 @@ fn page() -> (
     })
 }
 
-async fn ask<P, Q>(
-    layer: &ErrorPagesLayer<P>,
+async fn ask<Q>(
+    layer: &ErrorPagesLayer<Maker>,
     request: Request<Body>,
     answer: Response<Q>,
 ) -> Response<Body>
 where
-    P: Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
     Q: http_body::Body<Data = Bytes> + Send + 'static,
     Q::Error: Into<BoxError>,
 {
@@ -287,7 +270,9 @@ async fn an_answer_to_grpc_is_left_alone() {
 }
 
 /// A body that tells when it is dropped.
-struct Watched(Arc<()>);
+struct Watched {
+    _watch: Arc<()>,
+}
 
 impl http_body::Body for Watched {
     type Data = Bytes;
@@ -306,7 +291,9 @@ async fn the_body_of_the_error_is_dropped_unread() {
     let (service, _) = page();
     let layer = ErrorPagesLayer::new([503..=503], service);
     let watch = Arc::new(());
-    let mut given = Response::new(Watched(Arc::clone(&watch)));
+    let mut given = Response::new(Watched {
+        _watch: Arc::clone(&watch),
+    });
     *given.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     let answer = ask(&layer, get(&[]), given).await;
     assert_eq!(Arc::strong_count(&watch), 1);
