@@ -183,6 +183,28 @@ async fn a_server_that_hangs_up_is_heard_to_its_end() {
     assert_eq!(wire.rest().await.0, b"no");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_kernel_watches_for_peers_that_vanish() {
+    let server = echo("a").await;
+    let gateway = to(&server).start().await;
+    let (_, _open) = greeted(&gateway).await;
+    // `local remote state queues timer:when`, in hexadecimal; timer 2 is that of probes.
+    let is_watched = |local: u16, remote: u16| {
+        let sockets = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+        let ends = |port: u16| format!(":{port:04X}");
+        sockets.lines().any(|line| {
+            let mut words = line.split_whitespace().skip(1);
+            let (here, there) = (words.next().unwrap(), words.next().unwrap());
+            let is_it = |word: &str, port| port == 0 || word.ends_with(&ends(port));
+            is_it(here, local) && is_it(there, remote) && words.nth(2).unwrap().starts_with("02:")
+        })
+    };
+    let (ours, servers) = (gateway.address().port(), server.address().port());
+    eventually("to the client", || is_watched(ours, 0)).await;
+    eventually("to the server", || is_watched(0, servers)).await;
+}
+
 // Who may connect.
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";

@@ -1,8 +1,10 @@
 //! A byte stream to a client or a server, whatever it runs over.
 
+use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
@@ -37,6 +39,20 @@ impl Socket {
             // What is decrypted already is not the kernel's to tell.
             Self::Tls(_) => Ok(()),
         }
+    }
+
+    /// Has the kernel ask the other end, from time to time, whether it is still there: first when it has been silent
+    /// for so long.
+    pub fn ask_if_silent(&self, silence: Duration) {
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            // It is on this machine.
+            Self::Unix(_) => return,
+        };
+        let keep_alive = TcpKeepalive::new().with_time(silence);
+        // Where that is not possible, a peer that has vanished is found when it is written to.
+        let _ = SockRef::from(stream).set_tcp_keepalive(&keep_alive);
     }
 
     /// Sees to it that it is reset when it is dropped: the other end cannot take that for the end of what was to be

@@ -15,7 +15,12 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tower::{Service, ServiceExt};
+
+/// A connection may be idle for as long as its peers like. Whether they are still there is asked after this time: one
+/// that has vanished without a word is gone some ten minutes later, as Linux is set up.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Asks for a connection to a server, to another one each time.
 #[derive(Debug, Clone, Default)]
@@ -137,8 +142,10 @@ where
     S: Service<Dial, Response = Dialled, Error = BoxError> + Clone,
 {
     let Connection { io, mut ticket, .. } = connection;
+    io.ask_if_silent(SILENCE);
     let mut client = Unfinished::new(io);
     let Dialled { io, _in_flight } = unless_over(&mut ticket, dial(servers, tries)).await?;
+    io.ask_if_silent(SILENCE);
     let mut server = Unfinished::new(io);
     let copied = unless_over(&mut ticket, copy(&mut client.io, &mut server.io)).await?;
     client.finish();
