@@ -11,6 +11,11 @@ impl IdentityHeader {
         Self(name)
     }
 
+    #[cfg(feature = "forward-auth")]
+    pub(super) fn name(&self) -> &HeaderName {
+        &self.0
+    }
+
     /// Removes what the client says of itself, also under names with `_` for `-`: CGI and its heirs cannot tell
     /// them apart. Then says who it is, where that is known.
     pub(super) fn set(&self, headers: &mut HeaderMap, identity: Option<&HeaderValue>) {

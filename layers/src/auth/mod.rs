@@ -6,7 +6,14 @@ pub mod api_key;
 pub mod basic_auth;
 #[cfg(any(feature = "api-key", feature = "basic-auth"))]
 mod blind;
-#[cfg(any(feature = "api-key", feature = "basic-auth", feature = "jwt"))]
+#[cfg(feature = "forward-auth")]
+pub mod forward_auth;
+#[cfg(any(
+    feature = "api-key",
+    feature = "basic-auth",
+    feature = "forward-auth",
+    feature = "jwt"
+))]
 mod identity;
 #[cfg(feature = "jwt")]
 pub mod jwt;
