@@ -20,6 +20,8 @@
 use crate::auth::api_key::ApiKeyLayer;
 #[cfg(feature = "basic-auth")]
 use crate::auth::basic_auth::BasicAuthLayer;
+#[cfg(feature = "forward-auth")]
+use crate::auth::forward_auth::ForwardAuthLayer;
 #[cfg(feature = "jwt")]
 use crate::auth::jwt::JwtLayer;
 use crate::body_limit::BodyLimitLayer;
@@ -119,6 +121,15 @@ pub trait ServiceBuilderExt<L>: Sized {
         self,
         layer: ErrorPagesLayer<P>,
     ) -> ServiceBuilder<Stack<ErrorPagesLayer<P>, L>> {
+        self.add(layer)
+    }
+
+    /// Asks another service: [`ForwardAuthLayer`].
+    #[cfg(feature = "forward-auth")]
+    fn forward_auth<A>(
+        self,
+        layer: ForwardAuthLayer<A>,
+    ) -> ServiceBuilder<Stack<ForwardAuthLayer<A>, L>> {
         self.add(layer)
     }
 

@@ -36,11 +36,11 @@ pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol};
 pub use load::{Loaded, Source, load};
 pub use middleware::{
     AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, BodyLimitConfig, BufferingConfig, ChainConfig,
-    CircuitBreakerConfig, CompressConfig, CorsConfig, CustomConfig, Encoding, ErrorPagesConfig,
-    FallbackConfig, HeadersConfig, InFlightConfig, IpAllowConfig, JwtConfig, KeepConfig,
-    MiddlewareConfig, OnError, RateLimitConfig, RateLimitRedisConfig, RedirectConfig,
-    RedirectScheme, ReplacePathConfig, RequestIdConfig, RetryConfig, RetryOn, SlashConfig,
-    StripPrefixConfig, TcpFilterConfig, TimeoutConfig,
+    CircuitBreakerConfig, CompressConfig, CorsConfig, CustomConfig, DecisionCacheConfig, Encoding,
+    ErrorPagesConfig, FallbackConfig, ForwardAuthConfig, HeadersConfig, InFlightConfig,
+    IpAllowConfig, JwtConfig, KeepConfig, MiddlewareConfig, OnError, RateLimitConfig,
+    RateLimitRedisConfig, RedirectConfig, RedirectScheme, ReplacePathConfig, RequestIdConfig,
+    RetryConfig, RetryOn, SlashConfig, StripPrefixConfig, TcpFilterConfig, TimeoutConfig,
 };
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;

@@ -44,7 +44,7 @@ mod answer;
 mod cache;
 mod question;
 
-pub use cache::{Cache, Credential, CredentialError, Part};
+pub use cache::{Cache, Credential, CredentialError, Part, PartError};
 
 use super::identity::IdentityHeader;
 use crate::answer::AnswerFuture;

@@ -9,6 +9,7 @@ mod compress;
 mod cors;
 mod error_pages;
 mod file;
+mod forward_auth;
 mod headers;
 mod ip_allow;
 mod jwt;
@@ -143,6 +144,7 @@ fn make(
         MiddlewareConfig::Compress(config) => compress::layer(config)?,
         MiddlewareConfig::Cors(config) => cors::layer(config)?,
         MiddlewareConfig::ErrorPages(config) => error_pages::layer(config, services)?,
+        MiddlewareConfig::ForwardAuth(config) => forward_auth::layer(config)?,
         MiddlewareConfig::Headers(config) => headers::layer(config)?,
         MiddlewareConfig::InFlight(config) => {
             let max = usize::try_from(config.max).unwrap_or(usize::MAX);

@@ -84,6 +84,18 @@ impl Place<'_, '_> {
         self.check.number(&path, value, min, max);
     }
 
+    /// A duration further in that must be in a range.
+    pub(crate) fn duration_at(
+        &mut self,
+        keys: &[Key<'_>],
+        value: Duration,
+        min: Duration,
+        max: Duration,
+    ) {
+        let path = path(self.name, keys);
+        self.check.duration(&path, value, min, max);
+    }
+
     /// A duration that must be in a range.
     pub(crate) fn duration(&mut self, key: &str, value: Duration, min: Duration, max: Duration) {
         let path = path(self.name, &[key.into()]);

@@ -1,6 +1,7 @@
 //! What operators write, and what they are told.
 
 mod directories;
+mod forward_auth;
 mod hostile;
 mod many;
 mod middlewares;

@@ -2,7 +2,7 @@
 
 use super::{STAND_IN, ValueError, parsed};
 use http::HeaderName;
-use serde::de::Deserializer;
+use serde::de::{Deserialize, Deserializer};
 use serde::ser::Serializer;
 
 fn parse(text: &str) -> Result<HeaderName, ValueError> {
@@ -26,19 +26,37 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     parsed(deserializer, "the name of a header", parse)
 }
 
+struct Name(HeaderName);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+        deserialize(deserializer).map(Name)
+    }
+}
+
+/// A list of names.
+pub(crate) mod list {
+    use super::{Deserialize, Deserializer, HeaderName, Name, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        names: &[HeaderName],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(names.iter().map(HeaderName::as_str))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<HeaderName>, D::Error> {
+        let names = Vec::<Name>::deserialize(deserializer)?;
+        Ok(names.into_iter().map(|Name(name)| name).collect())
+    }
+}
+
 /// Names under keys.
 pub(crate) mod map {
-    use super::{Deserializer, HeaderName, Serializer};
+    use super::{Deserialize, Deserializer, HeaderName, Name, Serializer};
     use indexmap::IndexMap;
-    use serde::Deserialize;
-
-    struct Name(HeaderName);
-
-    impl<'de> Deserialize<'de> for Name {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
-            super::deserialize(deserializer).map(Name)
-        }
-    }
 
     pub(crate) fn serialize<S: Serializer>(
         map: &IndexMap<String, HeaderName>,

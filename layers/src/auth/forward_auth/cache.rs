@@ -124,6 +124,30 @@ pub enum Part {
     Header(HeaderName),
 }
 
+/// A part that is written in another way than `method`, `host`, `uri`, `path`, `client-ip` or `header:X-Tenant`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the parts are `method`, `host`, `uri`, `path`, `client-ip` and `header:NAME`")]
+pub struct PartError;
+
+impl FromStr for Part {
+    type Err = PartError;
+
+    fn from_str(text: &str) -> Result<Self, PartError> {
+        Ok(match text.split_once(':') {
+            None => match text {
+                "method" => Self::Method,
+                "host" => Self::Host,
+                "uri" => Self::Uri,
+                "path" => Self::Path,
+                "client-ip" => Self::ClientIp,
+                _ => return Err(PartError),
+            },
+            Some(("header", name)) => Self::Header(name.parse().map_err(|_| PartError)?),
+            Some(_) => return Err(PartError),
+        })
+    }
+}
+
 /// Answers that are remembered.
 pub(super) struct Decisions {
     cache: Cache,
@@ -351,6 +375,22 @@ mod tests {
             "query:a",
         ] {
             assert_eq!(text.parse::<Credential>(), Err(CredentialError), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_read_as_it_is_written() {
+        let parts = [
+            "method",
+            "host",
+            "uri",
+            "path",
+            "client-ip",
+            "header:X-Tenant",
+        ];
+        assert!(parts.iter().all(|part| part.parse::<Part>().is_ok()));
+        for text in ["", "query", "header", "header:", "host:a"] {
+            assert_eq!(text.parse::<Part>(), Err(PartError), "{text}");
         }
     }
 
