@@ -60,10 +60,8 @@ fn what_is_wrong_is_told_where_it_is() {
             &["20:17 E006 HS256 verifies with a secret, and `jwks_url` has public keys"],
         ),
         (
-            "jwks_url = \"ftp://id.example/keys\"",
-            &[
-                "19:15 E006 unknown scheme `ftp`; the schemes are `http`, `https`, `h2c`, `ws` and `wss`",
-            ],
+            "jwks_url = \"tcp://id.example:1/keys\"",
+            &["19:15 E006 it is asked for with `http` or `https`"],
         ),
         (
             &format!(
