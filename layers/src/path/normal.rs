@@ -57,8 +57,12 @@ pub fn routing(path: &str) -> Cow<'_, str> {
 
 /// Whether some segment is `..`, escaped or not.
 pub(crate) fn has_parent_segment(path: &str) -> bool {
+    fn behind_dot(segment: &str) -> Option<&str> {
+        let spellings = [".", "%2E", "%2e"];
+        spellings.iter().find_map(|dot| segment.strip_prefix(dot))
+    }
     path.split('/')
-        .any(|segment| segment.len() <= 6 && decode_unreserved(segment.as_bytes()) == "..")
+        .any(|segment| behind_dot(segment).and_then(behind_dot) == Some(""))
 }
 
 /// Whether a path is in normal form already, or `None` where it is refused.

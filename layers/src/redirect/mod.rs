@@ -177,6 +177,8 @@ where
 impl Redirect {
     fn location<B>(&self, request: &Request<B>) -> Result<Option<HeaderValue>, Unfit> {
         let new = match &self.to {
+            // The common case, once everybody has the new address.
+            To::Scheme(scheme, None) if *scheme == Scheme::of(request) => None,
             To::Scheme(scheme, port) => Origin::of(request)?.moved(*scheme, *port, request.uri()),
             To::Slash(slash) => slash.settle(request.uri()),
             #[cfg(feature = "regex")]

@@ -17,6 +17,13 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        match is_https(request) {
+            true => Self::Https,
+            false => Self::Http,
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -42,10 +49,7 @@ pub(super) struct Origin {
 
 impl Origin {
     pub(super) fn of<B>(request: &Request<B>) -> Result<Self, Unfit> {
-        let scheme = match is_https(request) {
-            true => Scheme::Https,
-            false => Scheme::Http,
-        };
+        let scheme = Scheme::of(request);
         let header = request.headers().get(HOST).map(HeaderValue::as_bytes);
         let given = header.map(|host| Authority::try_from(host).map_err(|_| Unfit));
         let authority = match given.transpose()? {

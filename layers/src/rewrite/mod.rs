@@ -104,7 +104,7 @@ fn rewrite<B>(
     if has_parent_segment(&new) {
         return Err(Unfit);
     }
-    let new = normalize(&new).ok_or(Unfit)?.into_owned();
+    let new = normalize(&new).ok_or(Unfit)?;
     match set_path(request.uri_mut(), &new) {
         true => Ok(true),
         false => Err(Unfit),
