@@ -219,7 +219,7 @@ impl HeadersLayer {
     /// | `Permissions-Policy` | `camera=(), geolocation=(), microphone=()` |
     ///
     /// `X-Frame-Options` and `frame-ancestors` say the same, and browsers follow the second: neither is set for an
-    /// app that says the other itself. Whether a client came over TLS is known from [`Client`]; a trusted
+    /// app that says the other itself. Whether a client came over TLS is known from [`Client`](crate::peer::Client); a trusted
     /// proxy's `X-Forwarded-Proto` is believed.
     pub fn security(self) -> Self {
         self.with(|all| all.is_secure = true)
