@@ -62,7 +62,7 @@ impl Default for CompressConfig {
             min_size: 1024,
             content_types: Vec::new(),
             level: None,
-            max_concurrent: 1000,
+            max_concurrent: 500,
         }
     }
 }
