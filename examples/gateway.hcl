@@ -25,6 +25,9 @@ entrypoints "web" {
   # A load balancer on this network tells us who the client is.
   trusted_proxies = ["10.0.0.0/8"]
 
+  # What happens to every request that comes in here, and to its answer.
+  middlewares = ["ids", "browsers", "small"]
+
   http {
     header_timeout   = "5s"
     max_header_bytes = "16KiB"
@@ -41,12 +44,14 @@ routers "shop" {
   rule        = "Host(`${var.domain}`)"
   service     = "shop"
   entrypoints = ["web"]
+  middlewares = ["smaller-answers"]
 }
 
 routers "api" {
   rule        = "Host(`${var.domain}`) && PathPrefix(`/api/`) && !Method(`TRACE`)"
   service     = "api"
   entrypoints = ["web"]
+  middlewares = ["fair", "strip-api", "again"] # in this order
 }
 
 # Testers see the next version.
@@ -68,6 +73,44 @@ routers "state" {
   rule        = "PathPrefix(`/api/gateway/`)"
   service     = "admin@internal"
   entrypoints = ["local"]
+}
+
+# What happens on the way. docs/middlewares.md has every type.
+middlewares "ids" {
+  type = "request-id"
+}
+
+middlewares "browsers" {
+  type                    = "headers"
+  security                = true
+  remove_response_headers = ["X-Powered-By"]
+}
+
+middlewares "small" {
+  type           = "body-limit"
+  max_body_bytes = "10MiB"
+}
+
+middlewares "smaller-answers" {
+  type = "compress"
+}
+
+# Each client 20 requests a second, and 40 at once.
+middlewares "fair" {
+  type  = "rate-limit"
+  rate  = 20
+  burst = 40
+}
+
+middlewares "strip-api" {
+  type     = "strip-prefix"
+  prefixes = ["/api"]
+}
+
+# Another server where one fails, for requests that may be sent twice.
+middlewares "again" {
+  type        = "retry"
+  max_retries = 1
 }
 
 # Who answers.
