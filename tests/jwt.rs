@@ -288,6 +288,32 @@ async fn a_server_is_told_what_a_token_says_and_not_the_token() {
 }
 
 #[tokio::test]
+async fn a_rate_limit_behind_it_counts_each_subject() {
+    let server = Server::start().await;
+    let limit =
+        json!({ "type": "rate-limit", "rate": 1, "period": "1h", "burst": 2, "key": "claim:sub" });
+    let gateway = with(&server, json!({ "value": SECRET }))
+        .set("middlewares/limit", limit)
+        .set("routers/all/middlewares", json!(["auth", "limit"]))
+        .start()
+        .await;
+    let mut client = gateway.h1().await;
+    let signer = Signer::new("HS256");
+    for (sub, expected) in [
+        ("ada", 200),
+        ("bob", 200),
+        ("ada", 200),
+        ("ada", 429),
+        ("bob", 200),
+        ("bob", 429),
+    ] {
+        // Another token of the same subject is no other subject.
+        let token = signer.token(json!({ "sub": sub, "jti": server.requests() }));
+        assert_eq!(status(&mut client, &token).await, expected, "{sub}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_of_public_keys_is_read_again() {
     let log = Log::start();
     let server = Server::start().await;
