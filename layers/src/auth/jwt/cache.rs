@@ -1,7 +1,12 @@
 //! The tokens that were verified last.
 //!
-//! Clients send one token with many requests, and verifying it takes 20 µs (RS256) to 60 (ES256) or 240 (ES384),
-//! where passing a request on takes 27. A digest of the token takes less than one.
+//! Clients send one token with many requests. What the layer takes for it, in µs (optimized, one of two busy cores,
+//! November 2026; passing a request on through a gateway takes 27):
+//!
+//! | | HS256 | RS256 | PS256 | ES256 | ES384 | ES512 | EdDSA |
+//! |---|---|---|---|---|---|---|---|
+//! | the first time | 5 | 22 | 27 | 80 | 330 | 520 | 66 |
+//! | again | 0.7 | 0.9 | 0.9 | 1 | 1 | 1.2 | 1 |
 
 use super::policy::Verified;
 use arc_swap::ArcSwapOption;
