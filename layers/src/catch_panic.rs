@@ -22,7 +22,7 @@
 //! ```
 
 use crate::error::BoxError;
-use crate::reject::{Shape, reject};
+use crate::reject::{Refused, Shape, reject};
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -116,11 +116,14 @@ where
 }
 
 fn failed() -> Response<Body> {
-    reject(
+    let mut response = reject(
         StatusCode::INTERNAL_SERVER_ERROR,
         "the gateway failed on this request",
         Shape::default(),
-    )
+    );
+    // It is the service that failed, and a circuit breaker above counts it so.
+    response.extensions_mut().remove::<Refused>();
+    response
 }
 
 fn report(panic: &(dyn Any + Send)) {

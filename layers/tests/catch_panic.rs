@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use a3s_layers::catch_panic::CatchPanicLayer;
+use a3s_layers::circuit_breaker::CircuitBreakerLayer;
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -78,4 +79,14 @@ async fn an_error_is_passed_on() {
         .await
         .unwrap_err();
     assert_eq!(error.to_string(), "down");
+}
+
+#[tokio::test]
+async fn a_panic_is_a_failure_to_a_circuit_breaker() {
+    let layer = CircuitBreakerLayer::new().failure_threshold(2);
+    let service = layer.layer(CatchPanicLayer::new().layer(service_fn(in_poll)));
+    for status in [500, 500, 503] {
+        let response = service.clone().oneshot(request("/poll")).await.unwrap();
+        assert_eq!(response.status(), status);
+    }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) context: &'a Context<'a>,
     /// Whether the block's `type` has been read already, and is none of its keys.
     typed: bool,
+    /// Whether its keys are known ones: a null is then as if it were not written. Of a name that is free it is a value.
+    known: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -35,6 +37,7 @@ impl<'a> Reader<'a> {
             node,
             context,
             typed: false,
+            known: false,
         }
     }
 
@@ -221,7 +224,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.block(visitor)
+        let reader = Reader {
+            known: true,
+            ..self
+        };
+        reader.block(visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -298,8 +305,11 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Fault> {
-        let typed = self.reader.typed;
-        self.value = (self.entries.by_ref()).find(|(key, _)| !typed || key.as_str() != TAGGED);
+        let Reader { typed, known, .. } = self.reader;
+        self.value = self.entries.by_ref().find(|(key, entry)| {
+            let is_type = typed && key.as_str() == TAGGED;
+            !is_type && !(known && entry.value.is_null())
+        });
         let Some((key, entry)) = self.value else {
             return Ok(None);
         };

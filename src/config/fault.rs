@@ -163,6 +163,7 @@ fn one_of(names: &[&str]) -> String {
 pub(super) fn expectation(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {
+        "u8" => "a whole number from 0 to 255".to_owned(),
         "u16" => "a whole number from 0 to 65535".to_owned(),
         "u32" => "a whole number from 0 to 4294967295".to_owned(),
         "u64" | "usize" => "a whole number from 0".to_owned(),

@@ -1,20 +1,24 @@
 //! Reads files from a disk that may hold anything: devices, pipes, files without an end.
 
-use std::{fs, io::Read, path::Path, path::PathBuf};
+use std::{fs, io, io::Read, path::Path, path::PathBuf};
 
 /// The largest configuration file.
 pub(crate) const MAX_CONFIG_FILE: u64 = 64 << 20;
 /// The largest file that `file()` reads.
 pub(crate) const MAX_VALUE_FILE: u64 = 1 << 20;
 
+/// Why a file cannot be read, in words that are the same everywhere.
+pub(crate) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 /// The text of a regular file of at most `limit` bytes, without a byte order mark.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<String, String> {
-    let error = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        std::io::ErrorKind::NotADirectory => "no such file".to_owned(),
-        _ => error.to_string(),
-    };
+    let error = |error: std::io::Error| reason(&error);
     // Asked before it is opened: to open a pipe waits for somebody at its other end.
     let metadata = fs::metadata(path).map_err(error)?;
     if metadata.is_dir() {

@@ -56,7 +56,11 @@ impl Sections<'_> {
     }
 
     pub(crate) fn section<T: DeserializeOwned>(&mut self, root: &mut Map, key: &str) -> Option<T> {
-        let value = self.read(&mut root.entries.get_mut(key)?.value);
+        let node = &mut root.entries.get_mut(key)?.value;
+        if node.is_null() {
+            return None;
+        }
+        let value = self.read(node);
         if value.is_none() {
             root.entries.shift_remove(key);
             root.taken.push(key.to_owned());
@@ -70,6 +74,9 @@ impl Sections<'_> {
             return IndexMap::new();
         };
         let section = &mut entry.value;
+        if section.is_null() {
+            return IndexMap::new();
+        }
         if !matches!(section.kind, Kind::Map(_)) {
             if !section.is_stand_in() {
                 let message = format!("expected named blocks, found {}", section.what());
@@ -87,6 +94,9 @@ impl Sections<'_> {
         for (name, entry) in &mut map.entries {
             if self.problems.len() > MAX_PROBLEMS {
                 break;
+            }
+            if entry.value.is_null() {
+                continue;
             }
             if !matches!(
                 entry.value.kind,

@@ -66,8 +66,10 @@ fn help(text: &str, offset: usize) -> Option<String> {
     if rest.trim().len() <= 1 && text.matches('{').count() > text.matches('}').count() {
         return Some("a `{` is not closed".to_owned());
     }
+    let is_text = value.parse::<f64>().is_err() && !matches!(value, "true" | "false" | "null");
     if !key.is_empty()
         && !value.is_empty()
+        && is_text
         && value
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._-:/".contains(&b))

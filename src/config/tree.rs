@@ -74,6 +74,11 @@ impl Node {
         matches!(self.kind, Kind::StandIn)
     }
 
+    /// HCL's null for a key that is known is "as if it were not written".
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self.kind, Kind::Null)
+    }
+
     pub(crate) fn as_map_mut(&mut self) -> Option<&mut Map> {
         match &mut self.kind {
             Kind::Map(map) => Some(map),
@@ -160,10 +165,6 @@ impl Map {
         form: Form,
         problems: &mut Vec<Problem>,
     ) {
-        // HCL's null is "as if it were not written".
-        if matches!(value.kind, Kind::Null) {
-            return;
-        }
         let slot = match self.entries.entry(key) {
             Slot::Vacant(slot) => {
                 slot.insert(Entry { key_at, value });

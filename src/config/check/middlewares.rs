@@ -52,7 +52,7 @@ impl Place<'_, '_> {
     /// Whether a value stands in the file as it is, for everybody to read who reads the file.
     pub(crate) fn is_literal(&self, keys: &[Key<'_>]) -> bool {
         let path = path(self.name, keys);
-        (self.check.tree.as_ref()).is_some_and(|tree| !tree.is_hidden(&path))
+        (self.check.tree.as_ref()).is_some_and(|tree| tree.hidden(&path).is_none())
     }
 
     /// The header in which a server is told who its client is.

@@ -13,6 +13,7 @@ pub(crate) use place::{Key, Tree};
 use super::code::Code;
 use super::diagnostic::{Diagnostics, Problem};
 use super::source::Files;
+use super::tree::Kind;
 use super::{Address, GatewayConfig};
 use place::keys;
 use std::collections::HashMap;
@@ -69,10 +70,16 @@ impl Check<'_> {
         };
         let Some(at) = place else { return };
         let mut problem = Problem { at, ..problem };
-        if self.tree.as_ref().is_some_and(|tree| tree.is_hidden(path)) {
+        if let Some(node) = self.tree.as_ref().and_then(|tree| tree.hidden(path)) {
             // The message may quote the value, and the value may be a secret in the wrong place.
-            problem.message = format!("a value from outside this file: {}", problem.code.summary());
-            problem.help = None;
+            let summary = problem.code.summary();
+            (problem.message, problem.help) = match &node.kind {
+                Kind::Str(text) if text.is_empty() => (
+                    format!("a value from outside this file is empty: {summary}"),
+                    Some("set the variable, or write something into the file".to_owned()),
+                ),
+                _ => (format!("a value from outside this file: {summary}"), None),
+            };
         }
         self.problems.push(problem);
     }

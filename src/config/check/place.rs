@@ -158,8 +158,8 @@ impl Tree<'_> {
         is_whole(map)
     }
 
-    /// Whether a value comes from outside the files, and must not be printed.
-    pub(super) fn is_hidden(&self, path: &[Key<'_>]) -> bool {
+    /// A value that comes from outside the files, and must not be printed.
+    pub(super) fn hidden(&self, path: &[Key<'_>]) -> Option<&Node> {
         let mut kind: Option<&Kind> = None;
         for key in path {
             let node = match (key, kind) {
@@ -177,11 +177,11 @@ impl Tree<'_> {
                 _ => None,
             };
             match node {
-                Some(node) if node.origin == Origin::Hidden => return true,
+                Some(node) if node.origin == Origin::Hidden => return Some(node),
                 Some(node) => kind = Some(&node.kind),
-                None => return false,
+                None => return None,
             }
         }
-        false
+        None
     }
 }

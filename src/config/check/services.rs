@@ -4,6 +4,7 @@ use super::Check;
 use super::place::{Key, keys};
 use crate::config::code::{Code, Severity};
 use crate::config::diagnostic::Problem;
+use crate::config::files::reason;
 use crate::config::{LoadBalancerConfig, RespondConfig, UpstreamTlsConfig};
 use http::{HeaderName, HeaderValue};
 use rustls_pki_types::ServerName;
@@ -174,7 +175,7 @@ impl Check<'_> {
                     place,
                     Problem::new(
                         Code::Unreadable,
-                        format!("`{key}` cannot be read: {}", error.kind()),
+                        format!("`{key}` cannot be read: {}", reason(&error)),
                     ),
                 );
             }

@@ -199,7 +199,7 @@ mod tests {
             (
                 "keys_file = \"/nowhere\"\n  key_file = \"x\"",
                 &[
-                    "19:15 E002 `keys_file` cannot be read: entity not found",
+                    "19:15 E002 `keys_file` cannot be read: no such file",
                     "20:3 E004 unknown key `key_file`; did you mean `keys_file`?",
                 ],
             ),

@@ -151,7 +151,7 @@ mod tests {
             (
                 "users_file = \"/nowhere\"\n  realm = \"intérieur\"\n  identity_header = \"te\"\n  cache_ttl = \"25h\"\n  user = 1",
                 &[
-                    "19:16 E002 `users_file` cannot be read: entity not found",
+                    "19:16 E002 `users_file` cannot be read: no such file",
                     "20:11 E006 the realm has characters other than visible ASCII ones",
                     "21:21 E006 the server sets this header itself, for each connection",
                     "22:15 E008 `cache_ttl` is out of range: 1d1h is not from 0s to 1d",

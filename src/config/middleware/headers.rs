@@ -58,6 +58,7 @@ fn edits<'c>(
 
 impl Settings for HeadersConfig {
     fn check(&self, place: &mut Place<'_, '_>) {
+        let mut twice = Vec::new();
         let mut told = |keys: &[Key<'_>], name: &str, result: Result<HeaderEdits, HeaderError>| {
             if let Err(error) = result {
                 let problem = Problem::new(Code::InvalidValue, format!("`{name}`: {error}"));
@@ -65,6 +66,26 @@ impl Settings for HeadersConfig {
             }
         };
         let new = HeaderEdits::new;
+        for (key, names) in [
+            ("request_headers", self.request_headers.keys().collect()),
+            ("response_headers", self.response_headers.keys().collect()),
+            (
+                "add_request_headers",
+                self.add_request_headers.keys().collect(),
+            ),
+            (
+                "add_response_headers",
+                self.add_response_headers.keys().collect::<Vec<_>>(),
+            ),
+        ] {
+            for (index, name) in names.iter().enumerate() {
+                let same = |other: &&&String| other.eq_ignore_ascii_case(name);
+                if let Some(first) = names[..index].iter().find(same) {
+                    let message = format!("`{name}` and `{first}` are one header");
+                    twice.push((key, *name, message));
+                }
+            }
+        }
         for (name, value) in &self.request_headers {
             let keys = ["request_headers".into(), Key::Entry(name)];
             told(&keys, name, new().set(name, value.expose()));
@@ -88,6 +109,12 @@ impl Settings for HeadersConfig {
             for (index, name) in names.iter().enumerate() {
                 told(&[key.into(), index.into()], name, new().remove(name));
             }
+        }
+        for (key, name, message) in twice {
+            place.report(
+                &[key.into(), Key::Entry(name)],
+                Problem::new(Code::Duplicate, message),
+            );
         }
         if *self == HeadersConfig::default() && place.is_whole() {
             place.choice("security", "the middleware changes no header");

@@ -191,6 +191,10 @@ impl JwtConfig {
             seconds(60),
         );
         place.tls("tls", &self.tls);
+        let is_plain = self.jwks_url.as_ref().is_some_and(|url| !url.is_https());
+        if is_plain && self.tls != usual.tls {
+            place.choice("tls", "`jwks_url` is not an `https` URL");
+        }
     }
 
     fn check_secret(&self, place: &mut Place<'_, '_>, secret: &Secret) {

@@ -114,7 +114,9 @@ impl CustomConfig {
     pub(super) fn problem<'t>(&self, name: &str, types: impl Iterator<Item = &'t str>) -> Problem {
         let kind = &self.kind;
         let message = format!("middleware `{name}` is of the unknown type `{kind}`");
-        let help = did_you_mean(kind, types);
+        let types: Vec<_> = types.collect();
+        let help = did_you_mean(kind, types.iter().copied())
+            .unwrap_or_else(|| format!("the types are `{}`", types.join("`, `")));
         Problem::new(Code::UnknownType, message).help(help)
     }
 }

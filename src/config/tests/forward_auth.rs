@@ -74,9 +74,9 @@ fn each_key_of_forward_auth_is_judged_where_it_stands() {
                 "{kind}\n  forward_auth_url = \"https://auth.example\"\n  tls {{\n    ca_file = \"/nowhere/ca.pem\"\n    cert_file = \"/nowhere/a.pem\"\n  }}"
             ),
             &[
-                "21:15 E002 `ca_file` cannot be read: entity not found",
+                "21:15 E002 `ca_file` cannot be read: no such file",
                 "22:17 E013 `cert_file` needs `key_file`",
-                "22:17 E002 `cert_file` cannot be read: entity not found",
+                "22:17 E002 `cert_file` cannot be read: no such file",
             ],
         ),
     ] {

@@ -64,7 +64,7 @@ fn every_problem_of_every_block_is_told_in_one_run() {
             "29:9 E004 unknown key `wait`; known here: `url`, `weight`",
             "31:26 E008 `connect` is out of range: 0s is not from 1ms to 1h",
             "32:23 E013 `cert_file` needs `key_file`",
-            "32:23 E002 `cert_file` cannot be read: entity not found",
+            "32:23 E002 `cert_file` cannot be read: no such file",
             "34:3 E013 service `backend` has both `load_balancer` and `respond`",
             "34:22 E008 `status` is out of range: 99 is not from 200 to 599",
         ]

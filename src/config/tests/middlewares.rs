@@ -38,6 +38,21 @@ fn each_problem_of_a_middleware_is_told_where_it_is() {
             ],
         ),
         (
+            "middlewares \"x\" {\n  type = \"headers\"\n  request_headers = { \"X-A\" = \"3\", \"x-a\" = \"4\" }\n}",
+            &["19:36 E011 `x-a` and `X-A` are one header"],
+        ),
+        (
+            "middlewares \"x\" {\n  type = \"headers\"\n  security = null\n  response_headers = { x = null }\n}",
+            &["20:28 E005 expected a string, found nothing"],
+        ),
+        (
+            "middlewares \"x\" {\n  type = \"jwt\"\n  jwks_url = \"http://127.0.0.1/\"\n  tls { insecure = true }\n  required_claims = { scope = null }\n}",
+            &[
+                "20:3 E013 `jwks_url` is not an `https` URL",
+                "21:31 E005 expected a string, a number, true or false, or a list of them, found nothing",
+            ],
+        ),
+        (
             "middlewares \"x\" {\n  type = \"ip-allow\"\n}",
             &["17:1 E013 `allowed_ips` and `denied_ips` are both empty: nobody would be refused"],
         ),
@@ -184,7 +199,7 @@ fn each_problem_of_a_rate_limit_in_redis_is_told_where_it_is() {
             "rate = 1\nredis_url = \"redis://localhost\"\nca_file = \"Cargo.toml\"\nkey_file = \"none\"",
             &[
                 "21:11 E013 `ca_file` is for a `rediss://` server",
-                "22:12 E002 `key_file` cannot be read: entity not found",
+                "22:12 E002 `key_file` cannot be read: no such file",
                 "22:12 E013 `key_file` is for a `rediss://` server",
                 "22:12 E013 `key_file` needs `cert_file`",
             ],

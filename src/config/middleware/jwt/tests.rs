@@ -20,7 +20,7 @@ fn what_is_wrong_is_told_where_it_is() {
             &format!("{VALUE}{URL}public_key_file = \"/nowhere\""),
             &[
                 "21:21 E013 `value` and `public_key_file` exclude one another",
-                "21:21 E002 `public_key_file` cannot be read: entity not found",
+                "21:21 E002 `public_key_file` cannot be read: no such file",
             ],
         ),
         ("value = \"\"", &["19:11 E006 the secret is empty"]),
@@ -82,7 +82,7 @@ fn what_is_wrong_is_told_where_it_is() {
                 "21:18 E008 `jwks_timeout` is out of range: 2m is not from 100ms to 1m",
                 "22:12 E008 `leeway` is out of range: 2h is not from 0s to 1h",
                 "24:17 E013 `cert_file` needs `key_file`",
-                "24:17 E002 `cert_file` cannot be read: entity not found",
+                "24:17 E002 `cert_file` cannot be read: no such file",
                 "25:19 E006 `server_name` is neither a host name nor an IP address",
             ],
         ),
