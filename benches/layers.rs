@@ -97,13 +97,16 @@ routers "r" {
 }
 services "s" {
   respond {
-    body = "hello"
+    body    = "@BODY@"
+    headers = { "content-type" = "text/plain" }
   }
 }
 "#;
 
 fn service(case: &Case) -> HttpService {
-    let mut text = CONFIG.replace("@USES@", if case.name == "none" { "" } else { "\"x\"" });
+    let body = "a kibibyte, or nearly. ".repeat(43);
+    let uses = if case.name == "none" { "" } else { "\"x\"" };
+    let mut text = CONFIG.replace("@BODY@", &body).replace("@USES@", uses);
     if case.name != "none" {
         text += &format!(
             "middlewares \"x\" {{\n  type = \"{}\"\n{}\n}}\n",
