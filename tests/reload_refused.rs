@@ -374,7 +374,7 @@ async fn a_file_with_a_problem_changes_nothing_and_the_way_back_is_a_good_reload
         ("# nothing but a remark\n", &["entrypoint"]),
         (&half, &["gateway.hcl:"]),
         (&in_use, &["`taken`", &taken, "in use"]),
-        (&missing, &["gateway.hcl:", "`ca_file`", "not found"]),
+        (&missing, &["gateway.hcl:", "`ca_file`", "no such file"]),
     ] {
         filed.write(text).await;
         filed.noted(false).await;
