@@ -386,6 +386,85 @@ async fn many_slow_clients_hold_no_more_than_they_may_together() {
     assert_eq!(slow.answer().await.status(), 200);
 }
 
+/// More than the system keeps for a connection that nobody reads.
+const LONG: usize = 8 << 20;
+
+fn two_long_ones() -> Value {
+    json!({
+        "type": "buffering",
+        "max_request_body": LONG,
+        "max_response_body": LONG,
+        "max_memory": 2 * LONG,
+    })
+}
+
+#[tokio::test]
+async fn slow_readers_hold_no_more_than_they_may_together() {
+    let server =
+        Server::http(|_: Request<Recorded>| async { Response::new(Body::from(vec![b'x'; LONG])) })
+            .await;
+    let gateway = through(&two_long_ones(), &server).start().await;
+    let ask = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut reader = support::Wire::new(socket.connect(gateway.address()).await.unwrap());
+        reader.send(ask).await;
+        assert_eq!(reader.head().await.status(), 200);
+        readers.push(reader);
+    }
+    for _ in 0..3 {
+        assert_eq!(gateway.ask(ask).await.status(), 503);
+    }
+    drop(readers);
+    within("there is room again", async {
+        while gateway.ask(ask).await.status() != 200 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn servers_that_do_not_read_hold_no_more_than_they_may_together() {
+    let (sender, mut heads) = tokio::sync::mpsc::channel(2);
+    let server = Server::raw(move |mut wire, _| {
+        let sender = sender.clone();
+        async move {
+            wire.head().await;
+            let _ = sender.send(()).await;
+            std::future::pending().await
+        }
+    })
+    .await;
+    let gateway = through(&two_long_ones(), &server).start().await;
+    let mut long =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {LONG}\r\n\r\n").into_bytes();
+    long.resize(long.len() + LONG, b'x');
+    let mut askers = Vec::new();
+    for _ in 0..2 {
+        let mut asker = gateway.wire().await;
+        asker.send(&long).await;
+        within("the server is asked", heads.recv()).await.unwrap();
+        askers.push(asker);
+    }
+    let short = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
+    assert_eq!(gateway.ask(short).await.status(), 503);
+    drop(askers);
+    within("there is room again", async {
+        loop {
+            let mut wire = gateway.wire().await;
+            wire.send(short).await;
+            tokio::select! {
+                _ = heads.recv() => break,
+                answer = wire.head() => assert_eq!(answer.status(), 503),
+            }
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_answer_must_begin_in_time_and_may_then_take_its_own() {
     let (server, feeds) = fed(&[]).await;

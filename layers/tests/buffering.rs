@@ -289,6 +289,28 @@ async fn all_bodies_together_have_a_limit() {
 }
 
 #[tokio::test]
+async fn a_body_counts_until_its_last_byte_is_dropped() {
+    const LENGTH: usize = 200_000;
+    let layer = BufferingLayer::new().max_memory(LENGTH);
+    let long = || Response::new(Body::from(vec![b'x'; LENGTH]));
+    let mut body = answered(&layer, long()).await.into_body();
+    let mut pieces = Vec::new();
+    while let Some(frame) = body.frame().await {
+        pieces.push(frame.unwrap().into_data().unwrap());
+    }
+    assert!(body.is_end_stream());
+    drop(body);
+    let longest = pieces.iter().map(Bytes::len).max();
+    assert_eq!(longest, Some(64 << 10));
+    // As in the queue of a connection whose other side does not read.
+    let last = pieces.pop().unwrap();
+    drop(pieces);
+    assert_eq!(answered(&layer, long()).await.status(), 503);
+    drop(last);
+    assert_eq!(answered(&layer, long()).await.status(), 200);
+}
+
+#[tokio::test]
 async fn one_layer_applied_twice_shares_its_state() {
     let layer = BufferingLayer::new().max_memory(1024).max_response_body(0);
     let (mut feed, body) = feed();

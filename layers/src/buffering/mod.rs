@@ -53,8 +53,9 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// and responses that are `text/event-stream` or say `X-Accel-Buffering: no`, as nginx has it.
 ///
 /// One exchange holds at most the two limits; all of them together, and of all clones,
-/// [`max_memory`](Self::max_memory). The layer has no clock: how long a client may take to send is for whoever reads
-/// its connection to say.
+/// [`max_memory`](Self::max_memory). A body counts until its last byte has been written, so one whose reader is slow
+/// holds its part. The layer has no clock: how long a client may take to send or to read is for whoever has its
+/// connection to say.
 #[derive(Debug, Clone)]
 pub struct BufferingLayer {
     limits: Limits,

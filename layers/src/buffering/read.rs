@@ -11,6 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+/// A body is handed on in pieces of this size, so that whoever sends it takes no more than he can send soon: hyper
+/// copies what it cannot write at once.
+const PIECE: usize = 64 << 10;
+
 /// Why a body was not read to its end.
 pub(super) enum Unread {
     TooLarge,
@@ -38,10 +42,15 @@ pub(super) async fn read(mut body: Body, max: usize, memory: &Arc<Memory>) -> Re
             whole.keep(trailers, max)?;
         }
     }
+    let reserved = Arc::new(whole.reserved);
+    let kept = Kept {
+        data: whole.data,
+        _reserved: Arc::clone(&reserved),
+    };
     Ok(Body::new(BufferedBody {
-        data: Some(Bytes::from(whole.data)).filter(|data| !data.is_empty()),
+        data: Bytes::from_owner(kept),
         trailers: whole.trailers,
-        _reserved: whole.reserved,
+        _reserved: reserved,
     }))
 }
 
@@ -81,11 +90,24 @@ impl Whole {
     }
 }
 
+/// The bytes of a body, and the memory that is reserved for them: what a connection has still to write is held, though
+/// the body has ended.
+struct Kept {
+    data: Vec<u8>,
+    _reserved: Arc<Reserved>,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
 /// A body that is here.
 struct BufferedBody {
-    data: Option<Bytes>,
+    data: Bytes,
     trailers: Option<HeaderMap>,
-    _reserved: Reserved,
+    _reserved: Arc<Reserved>,
 }
 
 impl http_body::Body for BufferedBody {
@@ -96,18 +118,21 @@ impl http_body::Body for BufferedBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let data = self.data.take().map(Frame::data);
-        let frame = data.or_else(|| self.trailers.take().map(Frame::trailers));
+        let length = self.data.len().min(PIECE);
+        let frame = match length {
+            0 => self.trailers.take().map(Frame::trailers),
+            _ => Some(Frame::data(self.data.split_to(length))),
+        };
         Poll::Ready(frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && self.trailers.is_none()
+        self.data.is_empty() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.trailers {
-            None => SizeHint::with_exact(self.data.as_ref().map_or(0, Bytes::len) as u64),
+            None => SizeHint::with_exact(self.data.len() as u64),
             // Trailers come behind a body whose length is not said.
             Some(_) => SizeHint::default(),
         }
