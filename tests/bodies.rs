@@ -494,8 +494,18 @@ async fn an_answer_must_begin_in_time_and_may_then_take_its_own() {
     }
     // The server is not kept busy with what nobody waits for.
     eventually("the server is left alone", || silent.open() == 0).await;
-    // A client that does not send what it promised gets it, too.
+    // A client that does not send what it promised is late itself.
     let half = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf";
     let (answer, _, _) = gateway.ask_to_end(half).await;
-    assert_eq!(answer.status(), 504);
+    assert_eq!(answer.status(), 408);
+    // It is not where the server takes nothing of what it sends.
+    let deaf = Server::raw(|wire, _| async move {
+        let _kept = wire;
+        std::future::pending().await
+    })
+    .await;
+    let settings = json!({ "type": "timeout", "duration": "1s" });
+    let gateway = through(&settings, &deaf).start().await;
+    let endless = support::body::long(1 << 40);
+    assert_eq!(gateway.h1().await.ask(post(endless)).await.status, 504);
 }

@@ -213,6 +213,74 @@ async fn a_probe_whose_client_goes_away_gives_its_place_to_another() {
     until_it_closes(&mut client).await;
 }
 
+const STALLED: &str = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc";
+
+#[tokio::test]
+async fn clients_that_stall_their_bodies_do_not_open_it() {
+    for below in [
+        json!({ "type": "timeout", "duration": "100ms" }),
+        json!({ "type": "retry", "per_try_timeout": "100ms" }),
+    ] {
+        // One that answers a body only when it has come, and one that is behind HTTP/2.
+        for scheme in ["http", "h2c"] {
+            let server = Server::start().await;
+            let gateway = guarded(&server, &json!({ "failure_threshold": 1 }))
+                .balancer("servers", json!([{ "url": server.url(scheme) }]))
+                .set("middlewares/below", below.clone())
+                .set("routers/all/middlewares", json!(["breaker", "below"]))
+                .start()
+                .await;
+            for n in 1..4 {
+                let (answer, _, _) = gateway.ask_to_end(STALLED).await;
+                assert_eq!(answer.status(), 408, "{below}");
+                assert_eq!(server.requests(), n);
+            }
+            assert_eq!(gateway.h1().await.get("/").await.status, 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nor_does_their_slowness() {
+    let server = Server::start().await;
+    let settings = json!({ "failure_threshold": 1, "latency_ms": 300 });
+    let gateway = guarded(&server, &settings).start().await;
+    let mut slow = gateway.wire().await;
+    slow.send(STALLED).await;
+    server.has_seen(1).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    slow.send([b'x'; 97]).await;
+    assert_eq!(slow.answer().await.status(), 200);
+    assert_eq!(gateway.h1().await.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_probe_that_stalls_its_body_does_not_hold_it_for_a_cooldown() {
+    let moody = Moody::new(500).await;
+    let settings = json!({ "failure_threshold": 1, "cooldown_secs": 5 });
+    let gateway = guarded(&moody.server, &settings).start().await;
+    let mut client = gateway.h1().await;
+    fail(&mut client, 1).await;
+    moody.becomes(200);
+    moody.delay.store(60_000, Ordering::SeqCst);
+    let probing = async {
+        loop {
+            let mut wire = gateway.wire().await;
+            wire.send(STALLED).await;
+            let (said, _) = wire.listen(Duration::from_millis(50)).await;
+            if said.is_empty() && moody.requests() == 2 {
+                break wire;
+            }
+        }
+    };
+    let _probe = tokio::time::timeout(DEADLINE, probing).await.unwrap();
+    moody.delay.store(0, Ordering::SeqCst);
+    // Less than the cooldown that it would hold otherwise.
+    tokio::time::timeout(Duration::from_secs(4), until_it_closes(&mut client))
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn routers_that_name_one_breaker_share_it() {
     let moody = Moody::new(500).await;

@@ -200,8 +200,8 @@ pub trait ServiceBuilderExt<L>: Sized {
         self.add(StripPrefixLayer::new(prefixes))
     }
 
-    /// Answers 504 where the head of an answer takes longer than `duration`: [`TimeoutLayer`]. (`timeout` is tower's
-    /// own, which fails.)
+    /// Answers 504, or 408 where the client is late, if the head of an answer takes longer than `duration`:
+    /// [`TimeoutLayer`]. (`timeout` is tower's own, which fails.)
     fn answer_within(self, duration: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>> {
         self.add(TimeoutLayer::new(duration))
     }

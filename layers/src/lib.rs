@@ -43,5 +43,6 @@ pub mod rewrite;
 pub mod strip_prefix;
 pub mod timeout;
 pub mod tried;
+mod upload;
 mod vary;
 mod window;

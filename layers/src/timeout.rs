@@ -1,4 +1,5 @@
-//! Answers 504 where the service below takes too long to begin its answer.
+//! Answers 504 where the service below takes too long to begin its answer, and 408 where the client takes too long to
+//! send its request.
 //!
 //! It is our own beside `tower_http::timeout`, whose answer has no body, no form for gRPC, and nothing by which a
 //! retry above could tell it from a server's own.
@@ -13,11 +14,11 @@
 //! # tokio_test::block_on(async {
 //! let service = ServiceBuilder::new()
 //!     .layer(TimeoutLayer::new(Duration::from_millis(5)))
-//!     .service(service_fn(|_: Request<()>| async {
+//!     .service(service_fn(|_: Request<Body>| async {
 //!         std::future::pending::<()>().await;
 //!         Ok::<_, Infallible>(Response::new(Body::empty()))
 //!     }));
-//! let response = service.oneshot(Request::new(())).await.unwrap();
+//! let response = service.oneshot(Request::new(Body::empty())).await.unwrap();
 //! assert_eq!(response.status(), 504);
 //! # });
 //! ```
@@ -25,6 +26,7 @@
 use crate::error::{BoxError, Failure};
 use crate::reject::Shape;
 use crate::rescue::answer_to;
+use crate::upload::Upload;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, Version};
@@ -39,7 +41,9 @@ use tower::{Layer, Service};
 /// Gives a service so long to come to the head of its answer, whatever it does meanwhile: the time to read the
 /// request's body, to wait for a server, and each retry below are in it. The body of the answer may take longer.
 ///
-/// Past that time the work below is dropped, and the answer is 504 with [`Failure::ResponseTimeout`].
+/// Past that time the work below is dropped, and the answer is 504 with [`Failure::ResponseTimeout`]; but 408 with
+/// [`Failure::RequestTimeout`] where the request's body had not ended, and it was the client that was waited for: this
+/// says nothing of a service, and is not tried again. A service that does not read what there is gets 504.
 #[derive(Debug, Clone, Copy)]
 pub struct TimeoutLayer {
     duration: Duration,
@@ -75,7 +79,9 @@ impl<S> Timeout<S> {
 
 impl<S, B, R> Service<Request<B>> for Timeout<S>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<Body>, Response = Response<R>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
@@ -88,9 +94,16 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let shape = Shape::of(request.headers());
+        let version = request.version();
+        let (request, upload) = match self.duration {
+            Some(_) => Upload::watch(request),
+            None => (request.map(Body::new), None),
+        };
         TimeoutFuture {
-            shape: Shape::of(request.headers()),
-            version: request.version(),
+            shape,
+            version,
+            upload,
             sleep: self.duration.map(tokio::time::sleep),
             inner: Some(self.inner.call(request)),
         }
@@ -104,6 +117,7 @@ pin_project! {
         inner: Option<F>,
         #[pin]
         sleep: Option<Sleep>,
+        upload: Option<Upload>,
         shape: Shape,
         version: Version,
     }
@@ -128,9 +142,12 @@ where
             Some(sleep) => ready!(sleep.poll(cx)),
             None => return Poll::Pending,
         }
+        let failure = match this.upload {
+            Some(upload) if upload.is_awaited() => Failure::RequestTimeout,
+            _ => Failure::ResponseTimeout,
+        };
         // Whoever holds this future for a while holds nothing of the work.
         this.inner.set(None);
-        let answer = answer_to(Failure::ResponseTimeout, *this.shape, *this.version);
-        Poll::Ready(Ok(answer))
+        Poll::Ready(Ok(answer_to(failure, *this.shape, *this.version)))
     }
 }

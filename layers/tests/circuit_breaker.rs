@@ -18,16 +18,18 @@ use std::time::Duration;
 use tokio::time::{advance, sleep};
 use tokio_test::task::Spawn;
 use tower::util::BoxCloneSyncService;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, ServiceExt, service_fn};
 
 /// What the service below does; a request carries it.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Act {
     Answer(u16),
     AnswerAfter(Duration),
     Fail(Failure),
     Refuse,
     Hang,
+    /// Answers 200 when the request's body has ended.
+    Read,
 }
 
 type Asking = std::pin::Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
@@ -35,7 +37,7 @@ type Asking = std::pin::Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 /// A breaker and the service below it.
 #[derive(Clone)]
 struct Circuit {
-    service: BoxCloneSyncService<Request<Act>, Response<Body>, Infallible>,
+    service: BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>,
     handle: CircuitBreakerHandle,
     asked: Arc<AtomicUsize>,
 }
@@ -45,9 +47,9 @@ impl Circuit {
         let asked = Arc::new(AtomicUsize::new(0));
         let service = service_fn({
             let asked = Arc::clone(&asked);
-            move |request: Request<Act>| {
+            move |request: Request<Body>| {
                 asked.fetch_add(1, Ordering::SeqCst);
-                act(*request.body())
+                act(request)
             }
         });
         let service = layer.layer(RescueLayer::new().layer(service));
@@ -60,16 +62,20 @@ impl Circuit {
 
     /// A request under way.
     fn begin(&self, act: Act) -> Spawn<Asking> {
+        self.begin_with(act, Body::empty())
+    }
+
+    fn begin_with(&self, act: Act, body: Body) -> Spawn<Asking> {
         let service = self.service.clone();
         let mut asking: Spawn<Asking> = tokio_test::task::spawn(Box::pin(async move {
-            service.oneshot(Request::new(act)).await.unwrap()
+            service.oneshot(with(act, body)).await.unwrap()
         }));
         assert!(asking.poll().is_pending());
         asking
     }
 
     async fn ask(&self, act: Act) -> Response<Body> {
-        let request = Request::new(act);
+        let request = with(act, Body::empty());
         self.service.clone().oneshot(request).await.unwrap()
     }
 
@@ -92,15 +98,25 @@ impl Circuit {
     }
 }
 
-async fn act(act: Act) -> Result<Response<Body>, BoxError> {
+fn with(act: Act, body: Body) -> Request<Body> {
+    let mut request = Request::new(body);
+    request.extensions_mut().insert(act);
+    request
+}
+
+async fn act(request: Request<Body>) -> Result<Response<Body>, BoxError> {
     let answer = |status| {
         Ok(Response::builder()
             .status(status)
             .body(Body::empty())
             .unwrap())
     };
-    match act {
+    match *request.extensions().get().unwrap() {
         Act::Answer(status) => answer(status),
+        Act::Read => {
+            request.into_body().collect().await?;
+            answer(200)
+        }
         Act::AnswerAfter(time) => {
             sleep(time).await;
             answer(200)
@@ -278,6 +294,38 @@ async fn a_probe_that_says_nothing_gives_its_place_to_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_that_has_not_wholly_come_keeps_its_place_for_a_second() {
+    let second = Duration::from_secs(1);
+    let circuit = Circuit::new(&layer());
+    circuit.fail(5).await;
+    advance(COOLDOWN).await;
+    let mut feeds = Vec::new();
+    let mut stall = || {
+        let (feed, body) = Channel::<Bytes>::new(1);
+        feeds.push(feed);
+        circuit.begin_with(Act::Read, Body::new(body))
+    };
+    let early = stall();
+    advance(second / 2).await;
+    // Whoever gets the place has a second of his own.
+    drop(early);
+    let _first = stall();
+    advance(second - Duration::from_millis(1)).await;
+    assert_eq!(circuit.status(OK).await, 503);
+    advance(Duration::from_millis(1)).await;
+    let _second = stall();
+    assert_eq!(circuit.status(OK).await, 503);
+    advance(second).await;
+    // One that is whole has the length of a cooldown, whoever was before it.
+    let hanging = circuit.begin(Act::Hang);
+    advance(second * 5).await;
+    assert_eq!(circuit.status(OK).await, 503);
+    drop(hanging);
+    assert_eq!(circuit.status(OK).await, 200);
+    assert_eq!(circuit.state(), Closed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_late_probe_still_tells_of_the_service() {
     let circuit = Circuit::new(&layer().success_threshold(2));
     circuit.fail(5).await;
@@ -373,6 +421,23 @@ async fn too_slow_is_a_failure_where_it_is_said_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_is_not_slow_where_its_client_is() {
+    let second = Duration::from_secs(1);
+    let circuit = Circuit::new(&layer().failure_threshold(1).latency(second / 2));
+    let (feed, body) = Channel::<Bytes>::new(1);
+    let mut asking = circuit.begin_with(Act::Read, Body::new(body));
+    advance(second * 9).await;
+    drop(feed);
+    assert_eq!((&mut *asking).await.status(), 200);
+    assert_eq!(circuit.state(), Closed);
+    // It is where it does not read what there is.
+    let (_feed, body) = Channel::<Bytes>::new(1);
+    let mut asking = circuit.begin_with(Act::AnswerAfter(second), Body::new(body));
+    assert_eq!((&mut *asking).await.status(), 200);
+    assert_eq!(circuit.state(), Open);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_goes_away_is_neither_a_failure_nor_a_success() {
     let circuit = Circuit::new(&layer());
     circuit.fail(4).await;
@@ -386,13 +451,16 @@ async fn a_client_that_goes_away_is_neither_a_failure_nor_a_success() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_counts_at_its_head() {
-    let service = service_fn(|_: Request<()>| async {
+    let service = service_fn(|_: Request<Body>| async {
         let (feed, body) = Channel::<Bytes>::new(1);
         std::mem::forget(feed);
         Ok::<_, Infallible>(Response::builder().status(500).body(body).unwrap())
     });
     let layer = layer().failure_threshold(1);
-    let response = layer.layer(service).oneshot(Request::new(())).await;
+    let response = layer
+        .layer(service)
+        .oneshot(Request::new(Body::empty()))
+        .await;
     assert_eq!(layer.handle().state(), Open);
     drop(response);
 }
@@ -419,7 +487,7 @@ async fn there_may_be_another_answer_than_503() {
     // A gRPC client could not read it.
     let circuit = Circuit::new(&fallback(200));
     circuit.fail(5).await;
-    let mut request = Request::new(OK);
+    let mut request = with(OK, Body::empty());
     let headers = request.headers_mut();
     headers.insert("content-type", "application/grpc".parse().unwrap());
     let response = circuit.service.clone().oneshot(request).await.unwrap();
@@ -441,21 +509,13 @@ async fn one_layer_applied_twice_shares_its_state() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_fails_with_an_error_fails() {
-    let service = service_fn(|_: Request<()>| async { Err::<Response<Body>, _>("broken") });
+    let service = service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("broken") });
     let layer = layer().failure_threshold(1);
-    let mut service = layer.layer(service);
-    assert!(
-        service
-            .ready()
-            .await
-            .unwrap()
-            .call(Request::new(()))
-            .await
-            .is_err()
-    );
+    let service = layer.layer(service);
+    let ask = || service.clone().oneshot(Request::new(Body::empty()));
+    assert!(ask().await.is_err());
     assert_eq!(layer.handle().state(), Open);
-    let refused = service.ready().await.unwrap().call(Request::new(()));
-    assert_eq!(refused.await.unwrap().status(), 503);
+    assert_eq!(ask().await.unwrap().status(), 503);
 }
 
 #[test]

@@ -413,7 +413,14 @@ async fn a_client_that_stalls_while_it_is_recorded_is_not_waited_for() {
     let feeding = feed.send_data("first".into());
     let (response, sent) = tokio::join!(asking, feeding);
     sent.unwrap();
-    assert_eq!(response.unwrap().status(), 504);
+    assert_eq!(response.unwrap().status(), 408);
+    assert_eq!(script.tries(), 1);
+    // A server that does not read what there is is to blame, and another is tried.
+    let (mut feed, body) = Channel::<Bytes>::new(1);
+    feed.send_data("first".into()).await.unwrap();
+    let script = Script::new([Act::Hang, Act::Hang, Act::Hang]);
+    let response = script.ask(&layer, put(Body::new(body))).await;
+    assert_eq!(response.status(), 504);
     assert_eq!(script.tries(), 3);
 }
 

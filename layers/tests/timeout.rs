@@ -19,13 +19,13 @@ const LIMIT: Duration = Duration::from_secs(5);
 #[tokio::test(start_paused = true)]
 async fn an_answer_must_begin_in_time() {
     for (takes, status) in [(0, 200), (4_999, 200), (5_002, 504), (1 << 40, 504)] {
-        let service = service_fn(move |_: Request<()>| async move {
+        let service = service_fn(move |_: Request<Body>| async move {
             sleep(Duration::from_millis(takes)).await;
             Ok::<_, Infallible>(Response::new(Body::empty()))
         });
         let start = Instant::now();
         let service = TimeoutLayer::new(LIMIT).layer(service);
-        let response = service.oneshot(Request::new(())).await.unwrap();
+        let response = service.oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status(), status, "{takes}");
         assert!(start.elapsed() <= LIMIT + Duration::from_millis(2));
         let failure = response.extensions().get();
@@ -53,11 +53,14 @@ async fn who_is_too_late_is_told_in_its_own_words() {
         ),
         ("content-type", "application/grpc", "application/grpc", ""),
     ] {
-        let service = service_fn(|_: Request<()>| {
+        let service = service_fn(|_: Request<Body>| {
             std::future::pending::<Result<Response<Body>, Infallible>>()
         });
         let service = TimeoutLayer::new(LIMIT).layer(service);
-        let request = Request::get("/").header(name, value).body(()).unwrap();
+        let request = Request::get("/")
+            .header(name, value)
+            .body(Body::empty())
+            .unwrap();
         let response = service.oneshot(request).await.unwrap();
         assert_eq!(response.headers()["content-type"], content_type);
         let read = response.into_body().collect().await.unwrap().to_bytes();
@@ -66,11 +69,52 @@ async fn who_is_too_late_is_told_in_its_own_words() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_is_late_is_told_so_and_a_server_that_does_not_read_is_late_itself() {
+    // How much of the body the service reads, what the client sends of it, and whether it ends it.
+    for (reads, sends, ends, status) in [
+        (9, 0, false, 408),
+        (9, 2, false, 408),
+        (2, 2, false, 504),
+        (1, 2, false, 504),
+        (0, 0, false, 504),
+        (9, 2, true, 504),
+        (9, 0, true, 504),
+    ] {
+        let service = service_fn(move |request: Request<Body>| async move {
+            let mut body = request.into_body();
+            for _ in 0..reads {
+                if body.frame().await.is_none() {
+                    break;
+                }
+            }
+            std::future::pending::<Result<Response<Body>, Infallible>>().await
+        });
+        let (mut feed, body) = Channel::<Bytes>::new(9);
+        for _ in 0..sends {
+            feed.send_data("x".into()).await.unwrap();
+        }
+        let feed = Some(feed).filter(|_| !ends);
+        let service = TimeoutLayer::new(LIMIT).layer(service);
+        let response = service.oneshot(Request::new(body)).await.unwrap();
+        assert_eq!(response.status(), status, "{reads} {sends} {ends}");
+        let failure = match status {
+            408 => Failure::RequestTimeout,
+            _ => Failure::ResponseTimeout,
+        };
+        assert_eq!(response.extensions().get(), Some(&failure));
+        // The rest of the body, when it comes, is no request.
+        let closes = response.headers().contains_key("connection");
+        assert_eq!(closes, status == 408);
+        drop(feed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_work_below_is_dropped() {
     let work = Arc::new(());
     let service = service_fn({
         let work = Arc::clone(&work);
-        move |_: Request<()>| {
+        move |_: Request<Body>| {
             let work = Arc::clone(&work);
             async move {
                 let _held = work;
@@ -79,7 +123,11 @@ async fn the_work_below_is_dropped() {
         }
     });
     let layer = TimeoutLayer::new(LIMIT);
-    let mut asking = Box::pin(layer.layer(service.clone()).oneshot(Request::new(())));
+    let mut asking = Box::pin(
+        layer
+            .layer(service.clone())
+            .oneshot(Request::new(Body::empty())),
+    );
     let held = Arc::strong_count(&work);
     assert_eq!((&mut asking).await.unwrap().status(), 504);
     assert!(Arc::strong_count(&work) <= held);
@@ -89,7 +137,7 @@ async fn the_work_below_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn the_body_of_an_answer_may_take_longer() {
-    let service = service_fn(|_: Request<()>| async {
+    let service = service_fn(|_: Request<Body>| async {
         let (mut feed, body) = Channel::<Bytes>::new(1);
         tokio::spawn(async move {
             for _ in 0..3 {
@@ -100,7 +148,7 @@ async fn the_body_of_an_answer_may_take_longer() {
         Ok::<_, Infallible>(Response::new(body))
     });
     let service = TimeoutLayer::new(LIMIT).layer(service);
-    let response = service.oneshot(Request::new(())).await.unwrap();
+    let response = service.oneshot(Request::new(Body::empty())).await.unwrap();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, "xxx");
 }

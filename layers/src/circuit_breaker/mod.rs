@@ -31,6 +31,7 @@ use crate::answer::AnswerFuture;
 use crate::classify::Verdict;
 use crate::error::BoxError;
 use crate::reject::{Refused, Shape, reject};
+use crate::upload::Upload;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -52,8 +53,9 @@ const MESSAGE: &str = "the service is failing, and is left alone for a while";
 ///
 /// It opens after so many [failures](Verdict::of) in a row, or, if [`error_ratio`](Self::error_ratio) is set, when so
 /// large a share of the last requests failed. Too slow is a failure where [`latency`](Self::latency) says so. A client
-/// that went away, and one whose own body was bad, is neither a failure nor a success; a probe of which that is said
-/// gives its place to another, and so does one of which nothing is heard for the length of a cooldown.
+/// that went away, and one whose own body was bad or late, is neither a failure nor a success; a probe of which that is
+/// said gives its place to another, and so does one of which nothing is heard for the length of a cooldown, or for a
+/// second where its body had not ended when it began: that long it may take is for its client to say.
 ///
 /// An answer counts when its head has come, however long its body is. The refusal says in `Retry-After` when the
 /// cooldown is over.
@@ -139,7 +141,8 @@ impl CircuitBreakerLayer {
         self.with(|settings| settings.min_requests = requests)
     }
 
-    /// An answer whose head takes longer than this is a failure.
+    /// An answer whose head takes longer than this is a failure. The time in which the request's body waits for its
+    /// client is not in it.
     pub fn latency(self, latency: Duration) -> Self {
         self.with(|settings| settings.latency = Some(latency))
     }
@@ -209,7 +212,9 @@ pub struct CircuitBreaker<S> {
 
 impl<S, B, R> Service<Request<B>> for CircuitBreaker<S>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<Body>, Response = Response<R>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
@@ -222,11 +227,18 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.breaker.admit() {
-            Ok(permit) => CircuitBreakerFuture {
-                inner: AnswerFuture::pass(self.inner.call(request)),
-                permit: Some(permit),
-            },
+        match self.breaker.admit(request.body().is_end_stream()) {
+            Ok(permit) => {
+                let (request, upload) = match permit.is_timed() {
+                    true => Upload::watch(request),
+                    false => (request.map(Body::new), None),
+                };
+                CircuitBreakerFuture {
+                    inner: AnswerFuture::pass(self.inner.call(request)),
+                    permit: Some(permit),
+                    upload,
+                }
+            }
             Err(rest) => CircuitBreakerFuture {
                 inner: AnswerFuture::refuse(refusal(
                     self.breaker.settings.fallback.as_ref(),
@@ -234,6 +246,7 @@ where
                     rest,
                 )),
                 permit: None,
+                upload: None,
             },
         }
     }
@@ -265,6 +278,8 @@ pin_project! {
         #[pin]
         inner: AnswerFuture<F, E>,
         permit: Option<Permit>,
+        // Where time counts: that of the client does not.
+        upload: Option<Upload>,
     }
 }
 
@@ -280,10 +295,12 @@ where
         let this = self.project();
         let result = ready!(this.inner.poll(cx));
         if let Some(permit) = this.permit.take() {
-            permit.settle(match &result {
+            let verdict = match &result {
                 Ok(response) => Verdict::of(response),
                 Err(_) => Verdict::Failure,
-            });
+            };
+            let upload = this.upload.as_ref();
+            permit.settle(verdict, upload.map(Upload::waited).unwrap_or_default());
         }
         Poll::Ready(result)
     }

@@ -28,6 +28,9 @@ pub(super) struct Breaker {
     window: Option<Window>,
 }
 
+/// How long a probe keeps its place whose request had not wholly come when it began.
+const UPLOAD_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A state as it is packed into a word: 2 bits for which it is, 40 for the milliseconds at which it began (34 years),
 /// and 22 for its counts. What began in one state says nothing in another; the time tells them apart, because an open
 /// circuit stays so for at least a millisecond.
@@ -46,6 +49,8 @@ enum State {
         /// Under way.
         probes: u32,
         successes: u32,
+        /// Whether one of them began before its request had wholly come.
+        uploads: bool,
     },
 }
 
@@ -59,11 +64,12 @@ pub(super) const MAX_FAILURES: u32 = (1 << COUNT_BITS) - 1;
 pub(super) const MAX_SUCCESSES: u32 = (1 << HALF_BITS) - 1;
 
 impl State {
-    fn probing(since: u64, probes: u32, successes: u32) -> Self {
+    fn first_probe(since: u64, successes: u32, uploads: bool) -> Self {
         Self::HalfOpen {
             since,
-            probes,
+            probes: 1,
             successes,
+            uploads,
         }
     }
 
@@ -75,7 +81,12 @@ impl State {
                 since,
                 probes,
                 successes,
-            } => (2, since, (probes << HALF_BITS) | successes),
+                uploads,
+            } => (
+                2 + u64::from(uploads),
+                since,
+                (probes << HALF_BITS) | successes,
+            ),
         };
         (kind << (SINCE_BITS + COUNT_BITS)) | (since << COUNT_BITS) | u64::from(count)
     }
@@ -89,10 +100,11 @@ impl State {
                 failures: count,
             },
             1 => Self::Open { since },
-            _ => Self::HalfOpen {
+            kind => Self::HalfOpen {
                 since,
                 probes: count >> HALF_BITS,
                 successes: count & MAX_SUCCESSES,
+                uploads: kind == 3,
             },
         }
     }
@@ -116,35 +128,43 @@ impl Breaker {
     pub(super) fn state(&self) -> CircuitState {
         match self.load() {
             State::Closed { .. } => CircuitState::Closed,
-            State::Open { since } if self.rest_of(since).is_some() => CircuitState::Open,
+            State::Open { since } if self.cooldown_of(since).is_some() => CircuitState::Open,
             State::Open { .. } | State::HalfOpen { .. } => CircuitState::HalfOpen,
         }
     }
 
-    /// Lets a request pass, or says in how long to come again.
-    pub(super) fn admit(self: &Arc<Self>) -> Result<Permit, Duration> {
+    /// Lets a request pass, or says in how long to come again. It matters whether it has come as a whole.
+    pub(super) fn admit(self: &Arc<Self>, is_whole: bool) -> Result<Permit, Duration> {
         loop {
             let state = self.load();
             let (next, since) = match state {
                 State::Closed { since, .. } => return Ok(self.permit(since, false)),
-                State::Open { since } => match self.rest_of(since) {
+                State::Open { since } => match self.cooldown_of(since) {
                     Some(rest) => return Err(rest),
                     None => {
                         let since = self.now();
-                        (State::probing(since, 1, 0), since)
+                        (State::first_probe(since, 0, !is_whole), since)
                     }
                 },
                 State::HalfOpen {
                     since,
                     probes,
                     successes,
+                    uploads,
                 } => {
-                    if probes + successes < self.settings.success_threshold {
-                        (State::probing(since, probes + 1, successes), since)
-                    } else if self.rest_of(since).is_none() {
+                    let has_place = probes + successes < self.settings.success_threshold;
+                    if has_place && probes > 0 {
+                        let next = State::HalfOpen {
+                            since,
+                            probes: probes + 1,
+                            successes,
+                            uploads: uploads || !is_whole,
+                        };
+                        (next, since)
+                    } else if has_place || self.patience_of(since, uploads).is_none() {
                         // Probes of which nothing is heard hold no places for ever.
                         let since = self.now();
-                        (State::probing(since, 1, successes), since)
+                        (State::first_probe(since, successes, !is_whole), since)
                     } else {
                         return Err(Duration::from_secs(1));
                     }
@@ -223,16 +243,22 @@ impl Breaker {
                 since,
                 probes,
                 successes,
+                uploads,
             } = state
             else {
                 return;
             };
-            let probes = probes.saturating_sub(u32::from(since == began));
+            let still_probing = |successes| State::HalfOpen {
+                since,
+                probes: probes.saturating_sub(u32::from(since == began)),
+                successes,
+                uploads,
+            };
             let next = match verdict {
                 Verdict::Failure => State::Open { since: self.now() },
-                Verdict::Neither => State::probing(since, probes, successes),
+                Verdict::Neither => still_probing(successes),
                 Verdict::Success if successes + 1 < self.settings.success_threshold => {
-                    State::probing(since, probes, successes + 1)
+                    still_probing(successes + 1)
                 }
                 Verdict::Success => {
                     // Before anything of the new state can be in it.
@@ -276,12 +302,23 @@ impl Breaker {
     }
 
     /// What is left of the cooldown that began then.
-    fn rest_of(&self, since: u64) -> Option<Duration> {
+    fn cooldown_of(&self, since: u64) -> Option<Duration> {
+        self.rest_of(self.settings.cooldown, since)
+    }
+
+    /// What is left of the time for which probes keep their places that began then.
+    fn patience_of(&self, since: u64, uploads: bool) -> Option<Duration> {
+        let cooldown = self.settings.cooldown;
+        let patience = match uploads {
+            true => cooldown.min(UPLOAD_PATIENCE),
+            false => cooldown,
+        };
+        self.rest_of(patience, since)
+    }
+
+    fn rest_of(&self, time: Duration, since: u64) -> Option<Duration> {
         let passed = Duration::from_millis(self.now().saturating_sub(since));
-        self.settings
-            .cooldown
-            .checked_sub(passed)
-            .filter(|rest| !rest.is_zero())
+        time.checked_sub(passed).filter(|rest| !rest.is_zero())
     }
 }
 
@@ -297,9 +334,18 @@ pub(super) struct Permit {
 }
 
 impl Permit {
-    pub(super) fn settle(mut self, verdict: Verdict) {
+    /// Whether it matters how long it takes.
+    pub(super) fn is_timed(&self) -> bool {
+        self.started.is_some()
+    }
+
+    /// Tells what it came to; for so long as `waited` it was its client that was waited for.
+    pub(super) fn settle(mut self, verdict: Verdict, waited: Duration) {
         let latency = self.breaker.settings.latency;
-        let is_slow = |started: Instant| latency.is_some_and(|most| started.elapsed() > most);
+        let is_slow = |started: Instant| {
+            let took = started.elapsed().saturating_sub(waited);
+            latency.is_some_and(|most| took > most)
+        };
         let verdict = match verdict {
             Verdict::Success if self.started.is_some_and(is_slow) => Verdict::Failure,
             verdict => verdict,
@@ -344,11 +390,13 @@ mod tests {
                 since: SINCE_MASK,
                 probes: MAX_SUCCESSES,
                 successes: 0,
+                uploads: false,
             },
             State::HalfOpen {
                 since: 1,
                 probes: 0,
                 successes: MAX_SUCCESSES,
+                uploads: true,
             },
         ] {
             assert_eq!(State::unpack(state.pack()), state);

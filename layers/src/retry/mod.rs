@@ -153,7 +153,8 @@ impl RetryLayer {
     }
 
     /// How long each try may take to come to the head of its answer, the first one too. Past it, it is dropped, and
-    /// counts as a [`RetryOn::Timeout`]. The time to read the request's body is in it.
+    /// counts as a [`RetryOn::Timeout`]. The time to read the request's body is in it; where the client is late with
+    /// that, the answer is 408, and there is no other try.
     pub fn per_try_timeout(mut self, timeout: Duration) -> Self {
         self.settings.per_try_timeout = Some(timeout);
         self

@@ -6,7 +6,7 @@ use crate::config::values::duration;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Answers 504 where the answer takes too long to begin.
+/// Answers 504 where the answer takes too long to begin, and 408 where the request does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimeoutConfig {
