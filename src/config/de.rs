@@ -308,7 +308,8 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         let Reader { typed, known, .. } = self.reader;
         self.value = self.entries.by_ref().find(|(key, entry)| {
             let is_type = typed && key.as_str() == TAGGED;
-            !is_type && !(known && entry.value.is_null())
+            let is_unwritten = known && entry.value.is_null();
+            !(is_type || is_unwritten)
         });
         let Some((key, entry)) = self.value else {
             return Ok(None);
