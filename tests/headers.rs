@@ -109,3 +109,46 @@ async fn every_answer_has_the_security_headers_and_hsts_only_over_tls() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_is_set_or_removed_does_not_come_under_a_name_that_only_looks_like_it() {
+    let server = Server::start().await;
+    let settings = json!({
+        "request_headers": { "X-Stage": "test" },
+        "remove_request_headers": ["X-Secret"],
+    });
+    let gateway = with_headers(&server, settings)
+        .set("middlewares/id", json!({ "type": "request-id" }))
+        .set(
+            "middlewares/path",
+            json!({ "type": "replace-path", "path": "/a" }),
+        )
+        .set("routers/all/middlewares", json!(["id", "headers", "path"]))
+        .start()
+        .await;
+    let forged = [
+        "X_Stage",
+        "X_Secret",
+        "X-Secret",
+        "X_Request_Id",
+        "X_Replaced_Path",
+    ];
+    let lines: String = forged.map(|name| format!("{name}: forged\r\n")).concat();
+    let text = format!("GET / HTTP/1.1\r\nHost: a\r\nX_Other: 1\r\n{lines}\r\n");
+    assert_eq!(gateway.ask(text).await.status(), 200);
+    let on_h1 = server.last();
+    let mut up = request("GET", "/");
+    up.headers_mut().insert("x_other", "1".parse().unwrap());
+    for name in forged {
+        let name: http::HeaderName = name.parse().unwrap();
+        up.headers_mut().insert(name, "forged".parse().unwrap());
+    }
+    gateway.h2().await.ask(up).await;
+    for seen in [on_h1, server.last()] {
+        assert!(seen.headers.values().all(|value| value != "forged"));
+        assert_eq!(seen.header("x-stage").unwrap(), "test");
+        assert_eq!(seen.header("x-replaced-path").unwrap(), "/");
+        assert_eq!(seen.header("x_other").unwrap(), "1");
+        assert!(seen.header("x_request_id").is_none());
+    }
+}

@@ -26,6 +26,7 @@
 //! ```
 
 use crate::hop_by_hop::is_hop_by_hop;
+use crate::own_header;
 use crate::peer::is_https;
 use http::header::{
     CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue,
@@ -139,6 +140,15 @@ impl HeaderEdits {
         }
     }
 
+    /// What a client says in a field that is set or removed, a server must not take for ours.
+    fn apply_to_request<B>(&self, request: &mut Request<B>) {
+        let set = self.set.iter().map(|(name, _)| name);
+        for name in self.removed.iter().chain(set) {
+            own_header::clear(request, name);
+        }
+        self.apply(request.headers_mut());
+    }
+
     /// Whether something is done to this field.
     fn touches(&self, name: &HeaderName) -> bool {
         let given = self.set.iter().chain(&self.added).map(|(name, _)| name);
@@ -170,6 +180,8 @@ fn is_host(value: &HeaderValue) -> bool {
 /// Edits the fields of requests and responses.
 ///
 /// - A request whose `Host` is set tells the server the client's in `X-Forwarded-Host`, where nobody has said it yet.
+/// - What a client says under the name of a field that is set or removed, with `_` for `-`, is removed too, and
+///   [trailers](crate::trailers) do not say it either.
 /// - Responses of every status are edited, those that a layer below made itself too.
 #[derive(Debug, Clone, Default)]
 pub struct HeadersLayer {
@@ -249,16 +261,17 @@ impl Edits {
             .collect();
     }
 
-    fn edit_request(&self, headers: &mut HeaderMap) {
+    fn edit_request<B>(&self, request: &mut Request<B>) {
         let asked = if self.sets_host {
-            headers.get(HOST).cloned()
+            request.headers().get(HOST).cloned()
         } else {
             None
         };
-        self.request.apply(headers);
+        self.request.apply_to_request(request);
         if let Some(host) = asked
             && !self.request.touches(&X_FORWARDED_HOST)
         {
+            let headers = request.headers_mut();
             headers.entry(X_FORWARDED_HOST).or_insert(host);
         }
     }
@@ -333,7 +346,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         // Before the edits: what an operator says to the server is no news of the client.
         let is_https = self.edits.hsts && is_https(&request);
-        self.edits.edit_request(request.headers_mut());
+        self.edits.edit_request(&mut request);
         HeadersFuture {
             inner: self.inner.call(request),
             edits: Arc::clone(&self.edits),

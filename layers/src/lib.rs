@@ -27,6 +27,7 @@ pub mod ip_allow;
 pub mod key;
 mod networks;
 pub mod observe;
+mod own_header;
 pub mod path;
 pub mod peer;
 #[cfg(any(feature = "rate-limit", feature = "redis"))]
@@ -42,6 +43,7 @@ pub mod retry;
 pub mod rewrite;
 pub mod strip_prefix;
 pub mod timeout;
+pub mod trailers;
 pub mod tried;
 mod upload;
 mod vary;

@@ -19,6 +19,7 @@
 //! # });
 //! ```
 
+use crate::own_header;
 use crate::peer::Client;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -190,7 +191,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let id = self.layer.id_of(&request);
         let header = self.layer.header.clone();
-        request.headers_mut().insert(header.clone(), id.0.clone());
+        own_header::set(&mut request, &header, Some(&id.0));
         request.extensions_mut().insert(id.clone());
         RequestIdFuture {
             inner: self.inner.call(request),

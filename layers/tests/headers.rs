@@ -250,6 +250,42 @@ async fn the_security_preset_gives_what_the_app_and_the_operator_have_not_said()
 }
 
 #[tokio::test]
+async fn what_only_looks_like_a_field_that_is_set_or_removed_is_removed() {
+    let edits = edits()
+        .set("X-Secret", "ours")
+        .unwrap()
+        .set("X_Own", "ours")
+        .unwrap()
+        .set("X-Own", "ours")
+        .unwrap()
+        .remove("X-Gone-Too")
+        .unwrap()
+        .add("X-Added", "ours")
+        .unwrap();
+    let layer = HeadersLayer::new().request(edits.clone()).response(edits);
+    let given: Lines = &[
+        ("x_secret", "1"),
+        ("x_own", "1"),
+        ("x_gone-too", "1"),
+        ("x-gone_too", "2"),
+        ("x_added", "1"),
+        ("x_secrets", "1"),
+    ];
+    let (seen, got) = exchange(&layer, request(given), given).await;
+    let expected: Lines = &[
+        ("x_added", "1"),
+        ("x_secrets", "1"),
+        ("x-secret", "ours"),
+        ("x_own", "ours"),
+        ("x-own", "ours"),
+        ("x-added", "ours"),
+    ];
+    assert_eq!(seen, map(expected));
+    // A server is believed.
+    assert_eq!(got["x_secret"], "1");
+}
+
+#[tokio::test]
 async fn strict_transport_security_is_said_over_tls_only() {
     let secure = HeadersLayer::new().security();
     let hsts = "max-age=63072000";

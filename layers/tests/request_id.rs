@@ -20,6 +20,8 @@ fn request(trust: Trust, given: &[&str]) -> Request<Body> {
         let given = given.parse().unwrap();
         request.headers_mut().append("x-request-id", given);
     }
+    let lookalike = "forged".parse().unwrap();
+    request.headers_mut().append("x_request_id", lookalike);
     if let Some(is_trusted) = trust {
         let networks = is_trusted.then(|| "10.0.0.0/8".parse().unwrap());
         let trusted = TrustedProxies::new(networks);
@@ -41,6 +43,7 @@ async fn id(layer: &RequestIdLayer, request: Request<Body>) -> String {
         let id = request.extensions().get::<RequestId>().unwrap().clone();
         let lines: Vec<_> = request.headers().get_all("x-request-id").iter().collect();
         assert_eq!(lines, [id.header()]);
+        assert!(!request.headers().contains_key("x_request_id"));
         let mut response = Response::new(Body::empty());
         response.extensions_mut().insert(SeenBelow(id));
         let headers = response.headers_mut();

@@ -28,11 +28,11 @@ mod keys;
 
 pub use keys::{KeyError, KeySet, MAX_KEY_BYTES};
 
-use super::identity::IdentityHeader;
 use super::query;
 use super::unauthorized::unauthorized;
 use crate::answer::AnswerFuture;
 use crate::error::BoxError;
+use crate::own_header;
 use crate::reject::Shape;
 use arc_swap::ArcSwap;
 use axum::body::Body;
@@ -73,7 +73,7 @@ pub struct ApiKeyLayer {
 struct Settings {
     header: HeaderName,
     query: Option<Box<str>>,
-    identity: Option<IdentityHeader>,
+    identity: Option<HeaderName>,
     hide: bool,
     challenge: HeaderValue,
     keys: Arc<ArcSwap<KeySet>>,
@@ -111,7 +111,7 @@ impl ApiKeyLayer {
     /// Tells the server the name of the key in this header, which a client cannot set. A key without a name leaves
     /// it away.
     pub fn identity_header(self, header: HeaderName) -> Self {
-        self.with(|settings| settings.identity = Some(IdentityHeader::new(header)))
+        self.with(|settings| settings.identity = Some(header))
     }
 
     /// Removes the key from what the server sees, or leaves it (the default).
@@ -189,13 +189,13 @@ impl Settings {
         let keys = self.keys.load();
         let name = keys.find(&self.candidate(request)?).ok_or(WRONG)?;
         if self.hide {
-            request.headers_mut().remove(&self.header);
+            own_header::clear(request, &self.header);
             if let Some(parameter) = &self.query {
                 query::remove(request.uri_mut(), parameter);
             }
         }
         if let Some(identity) = &self.identity {
-            identity.set(request.headers_mut(), name);
+            own_header::set(request, identity, name);
         }
         Ok(())
     }

@@ -35,10 +35,10 @@ pub use credentials::MAX_CREDENTIALS_BYTES;
 pub use hash::HashError;
 pub use users::{UserError, Users};
 
-use super::identity::IdentityHeader;
 use super::unauthorized::unauthorized;
 use crate::answer::AnswerFuture;
 use crate::error::BoxError;
+use crate::own_header;
 use crate::reject::{Shape, reject};
 use arc_swap::ArcSwap;
 use axum::body::Body;
@@ -89,7 +89,7 @@ pub struct BasicAuthLayer {
 #[derive(Clone)]
 struct Settings {
     challenge: HeaderValue,
-    identity: Option<IdentityHeader>,
+    identity: Option<HeaderName>,
     hide: bool,
     remember: Duration,
     users: Arc<ArcSwap<Users>>,
@@ -121,7 +121,7 @@ impl BasicAuthLayer {
 
     /// Tells the server the user's name in this header, which a client cannot set.
     pub fn identity_header(self, header: HeaderName) -> Self {
-        self.with(|settings| settings.identity = Some(IdentityHeader::new(header)))
+        self.with(|settings| settings.identity = Some(header))
     }
 
     /// Removes `Authorization` from what the server sees, or leaves it (the default).
@@ -201,7 +201,7 @@ where
         let settings = &self.layer.settings;
         let judgement = settings.judge(request.headers());
         if let Judgement::Final(Verdict::Right(name)) = &judgement {
-            settings.admit(request.headers_mut(), name);
+            settings.admit(&mut request, name);
             return AnswerFuture::pass(self.inner.call(request));
         }
         let shape = Shape::of(request.headers());
@@ -217,7 +217,7 @@ where
         AnswerFuture::decide(async move {
             match check.run().await {
                 Verdict::Right(name) => {
-                    settings.admit(request.headers_mut(), &name);
+                    settings.admit(&mut request, &name);
                     Ok(inner.call(request).await?.map(Body::new))
                 }
                 verdict => Ok(settings.refuse(&verdict, shape)),
@@ -265,12 +265,13 @@ impl Settings {
         }
     }
 
-    fn admit(&self, headers: &mut HeaderMap, name: &HeaderValue) {
+    /// Makes of a request what the server may see of it.
+    fn admit<B>(&self, request: &mut Request<B>, name: &HeaderValue) {
         if self.hide {
-            headers.remove(AUTHORIZATION);
+            own_header::clear(request, &AUTHORIZATION);
         }
         if let Some(identity) = &self.identity {
-            identity.set(headers, Some(name));
+            own_header::set(request, identity, Some(name));
         }
     }
 

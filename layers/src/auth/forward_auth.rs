@@ -8,7 +8,7 @@
 //! ```
 //! use a3s_layers::auth::forward_auth::ForwardAuthLayer;
 //! use axum::{Router, body::Body, routing::get};
-//! use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+//! use http::{HeaderName, Request, Response, StatusCode};
 //! use std::convert::Infallible;
 //! use tower::{ServiceExt, service_fn};
 //!
@@ -46,15 +46,15 @@ mod question;
 
 pub use cache::{Cache, Credential, CredentialError, Part, PartError};
 
-use super::identity::IdentityHeader;
 use crate::answer::AnswerFuture;
 use crate::error::{BoxError, Chain};
+use crate::own_header;
 use crate::reject::{Shape, reject};
 use axum::body::Body;
 use bytes::Bytes;
 use cache::{Copied, Decisions};
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use question::Question;
 use std::fmt;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ pub struct ForwardAuthLayer<A> {
 #[derive(Clone)]
 struct Settings {
     question: Question,
-    copied: Vec<IdentityHeader>,
+    copied: Vec<HeaderName>,
     timeout: Duration,
     max_answer_body: usize,
     places: Arc<Semaphore>,
@@ -123,10 +123,10 @@ impl<A> ForwardAuthLayer<A> {
     /// is asked sees it.
     #[must_use]
     pub fn response_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        let names = names
-            .into_iter()
-            .filter(|name| !question::is_of_message(name));
-        let copied = names.map(IdentityHeader::new).collect();
+        let names = names.into_iter();
+        let copied = names
+            .filter(|name| !question::is_of_message(name))
+            .collect();
         self.with(|settings| settings.copied = copied)
     }
 
@@ -227,7 +227,7 @@ where
         let decisions = settings.decisions.as_deref();
         let key = decisions.and_then(|decisions| decisions.key(&request, &facts));
         if let Some(copied) = decisions.zip(key).and_then(|(all, key)| all.get(&key)) {
-            settings.mark(request.headers_mut(), &copied);
+            settings.mark(&mut request, &copied);
             return AnswerFuture::pass(self.inner.call(request));
         }
         let shape = Shape::of(request.headers());
@@ -246,7 +246,7 @@ where
             drop(place);
             match decision {
                 Ok(Decision::Pass(copied)) => {
-                    settings.mark(request.headers_mut(), &copied);
+                    settings.mark(&mut request, &copied);
                     let response = inner.call(request).await?;
                     Ok(response.map(Body::new))
                 }
@@ -298,9 +298,9 @@ impl Settings {
         let copied: Copied = self
             .copied
             .iter()
-            .flat_map(|header| {
-                let values = head.headers.get_all(header.name()).iter();
-                values.map(|value| (header.name().clone(), value.clone()))
+            .flat_map(|name| {
+                let values = head.headers.get_all(name).iter();
+                values.map(|value| (name.clone(), value.clone()))
             })
             .collect();
         if let Some((decisions, key)) = self.decisions.as_deref().zip(key) {
@@ -310,12 +310,12 @@ impl Settings {
     }
 
     /// Puts on a request what was copied, and nothing else under those names.
-    fn mark(&self, headers: &mut HeaderMap, copied: &Copied) {
-        for header in &self.copied {
-            header.set(headers, None);
+    fn mark<B>(&self, request: &mut Request<B>, copied: &Copied) {
+        for name in &self.copied {
+            own_header::clear(request, name);
         }
         for (name, value) in copied.iter() {
-            headers.append(name, value.clone());
+            request.headers_mut().append(name, value.clone());
         }
     }
 }

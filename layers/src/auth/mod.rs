@@ -8,13 +8,6 @@ pub mod basic_auth;
 mod blind;
 #[cfg(feature = "forward-auth")]
 pub mod forward_auth;
-#[cfg(any(
-    feature = "api-key",
-    feature = "basic-auth",
-    feature = "forward-auth",
-    feature = "jwt"
-))]
-mod identity;
 #[cfg(feature = "jwt")]
 pub mod jwt;
 #[cfg(any(feature = "api-key", feature = "basic-auth"))]

@@ -3,6 +3,7 @@
 use super::{RewriteError, Unfit, given, refusal, rewrite};
 use crate::answer::AnswerFuture;
 use crate::error::BoxError;
+use crate::own_header;
 #[cfg(feature = "regex")]
 use crate::replacement::Replacement;
 use axum::body::Body;
@@ -15,7 +16,7 @@ use tower::{Layer, Service};
 const X_REPLACED_PATH: HeaderName = HeaderName::from_static("x-replaced-path");
 
 /// Replaces the path of each request, and tells the server which one it was in `X-Replaced-Path`, as Traefik does.
-/// That header of a client's is removed.
+/// That header of a client's is removed, also under a name with `_` for `-`.
 ///
 /// ```
 /// use a3s_layers::rewrite::ReplacePathLayer;
@@ -140,7 +141,7 @@ where
         let before = HeaderValue::from_str(request.uri().path());
         let is_ours = request.extensions().get::<Replaced>().is_some();
         if !is_ours {
-            request.headers_mut().remove(X_REPLACED_PATH);
+            own_header::clear(&mut request, &X_REPLACED_PATH);
         }
         match rewrite(&mut request, |path| self.to.of(path)) {
             Ok(true) => {

@@ -1,22 +1,22 @@
 //! Claims that a server is told in headers.
 
-use crate::auth::identity::IdentityHeader;
 use crate::claims::{Claims, scalar};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use crate::own_header;
+use http::{HeaderName, HeaderValue, Request};
 use serde_json::Value;
 
 /// A claim, and the header that tells it.
 #[derive(Debug, Clone)]
 pub(super) struct Told {
     path: Box<str>,
-    header: IdentityHeader,
+    header: HeaderName,
 }
 
 impl Told {
     pub(super) fn new(path: &str, header: HeaderName) -> Self {
         Self {
             path: path.into(),
-            header: IdentityHeader::new(header),
+            header,
         }
     }
 
@@ -43,7 +43,7 @@ impl Told {
     }
 
     /// Removes what the client says, and says what is true.
-    pub(super) fn tell(&self, headers: &mut HeaderMap, value: Option<&HeaderValue>) {
-        self.header.set(headers, value);
+    pub(super) fn tell<B>(&self, request: &mut Request<B>, value: Option<&HeaderValue>) {
+        own_header::set(request, &self.header, value);
     }
 }

@@ -95,7 +95,7 @@ impl Shared {
             self.settings.source.hide(request);
         }
         for (told, value) in std::iter::zip(&self.settings.policy.told, &known.told) {
-            told.tell(request.headers_mut(), value.as_ref());
+            told.tell(request, value.as_ref());
         }
         request.extensions_mut().insert(known.claims.clone());
     }

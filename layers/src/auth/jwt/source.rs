@@ -2,6 +2,7 @@
 
 use super::refusal::Refusal;
 use crate::auth::query;
+use crate::own_header;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
@@ -60,9 +61,10 @@ impl Source {
 
     /// Takes the token out of the request, wherever it may be.
     pub(super) fn hide<B>(&self, request: &mut Request<B>) {
-        request.headers_mut().remove(&self.header);
+        own_header::clear(request, &self.header);
         if let Some(name) = &self.cookie {
             remove_cookie(request.headers_mut(), name.as_bytes());
+            own_header::forbid_in_trailers(request, &COOKIE);
         }
         if let Some(name) = &self.query {
             query::remove(request.uri_mut(), name);
