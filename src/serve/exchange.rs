@@ -6,6 +6,7 @@ use crate::stack::{Request, Response};
 use a3s_layers::hop_by_hop::disarm;
 use a3s_layers::peer::{Client, Peer, remove_forwarded};
 use a3s_layers::reject::{Shape, reject};
+use a3s_layers::trailers::TrailerGuard;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE};
@@ -44,6 +45,7 @@ where
         let running = Running::begin(&self.exchanges);
         let version = request.version();
         let is_bodiless = version == Version::HTTP_2 && request.method() == Method::HEAD;
+        let may_trail = may_trail(version, request.body());
         let mut request = request.map(|incoming| {
             if incoming.is_end_stream() {
                 Body::empty()
@@ -70,6 +72,9 @@ where
         }
         let client = Client::of(Arc::clone(&self.peer), request.headers());
         request.extensions_mut().insert(client);
+        if may_trail {
+            request.extensions_mut().insert(TrailerGuard::new());
+        }
         ExchangeFuture {
             inner: match &refusal {
                 None => Some(self.service.clone().oneshot(request)),
@@ -82,6 +87,12 @@ where
             closing: (version < Version::HTTP_2).then(|| Arc::clone(&self.closing)),
         }
     }
+}
+
+/// Whether trailers may come after a body. With HTTP/1 it has to be chunked (RFC 9112, 7.1.2).
+fn may_trail(version: Version, body: &Incoming) -> bool {
+    let is_chunked = || body.size_hint().exact().is_none();
+    !body.is_end_stream() && (version == Version::HTTP_2 || is_chunked())
 }
 
 /// Leaves of an answer to a HEAD its head, with the length that the body would have had.

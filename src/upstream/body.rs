@@ -5,6 +5,7 @@ use super::link::Link;
 use super::pool::{self, Stream};
 use crate::stack::Request;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
+use a3s_layers::trailers::TrailerGuard;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -35,14 +36,25 @@ struct Course {
 }
 
 impl Upload {
-    /// Watches the body of `request`, if it has one.
-    pub(super) fn watch(request: Request) -> (Request, Option<Self>) {
+    /// Watches the body of `request`, if it has one, and its trailers: they say nothing that the head says, nor what
+    /// was taken out of it.
+    pub(super) fn watch(mut request: Request) -> (Request, Option<Self>) {
         if request.body().is_end_stream() {
             return (request, None);
         }
+        let mut guard = request.extensions_mut().remove::<TrailerGuard>();
+        if let Some(guard) = &mut guard {
+            guard.forbid_all(request.headers());
+        }
         let course = Arc::<Course>::default();
         let upload = Self(Arc::clone(&course));
-        let request = request.map(|inner| Body::new(UploadBody { inner, course }));
+        let request = request.map(|inner| {
+            Body::new(UploadBody {
+                inner,
+                course,
+                guard,
+            })
+        });
         (request, Some(upload))
     }
 
@@ -65,6 +77,7 @@ impl Upload {
 struct UploadBody {
     inner: Body,
     course: Arc<Course>,
+    guard: Option<TrailerGuard>,
 }
 
 impl http_body::Body for UploadBody {
@@ -80,10 +93,16 @@ impl http_body::Body for UploadBody {
         course
             .waits_for_client
             .store(polled.is_pending(), Ordering::Relaxed);
-        let frame = ready!(polled);
+        let mut frame = ready!(polled);
         course.moved.store(true, Ordering::Relaxed);
         if let Some(Err(error)) = &frame {
             let _ = self.course.failure.set(Failure::of_request_body(error));
+        }
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+            && let Some(guard) = &self.guard
+        {
+            guard.strip(trailers);
         }
         Poll::Ready(frame)
     }
