@@ -175,6 +175,28 @@ fn what_only_compiling_finds_is_told_in_every_format() {
 }
 
 #[test]
+fn a_line_of_a_file_of_keys_is_told_where_the_file_is_named() {
+    let (directory, path) = file(&format!(
+        "{}\nmiddlewares \"keys\" {{\n  type = \"api-key\"\n  keys_file = \"keys\"\n}}\n",
+        MINIMAL.replace("rule ", "middlewares = [\"keys\"]\n  rule ")
+    ));
+    fs::write(directory.path().join("keys"), "one\nsha256:hunter2\n").unwrap();
+    let told = "line 2: a digest is 64 hexadecimal digits";
+    let (status, process) = validate(&path, &["--format", "json"]);
+    assert_eq!(status, 1, "{process}");
+    let problems: Value = serde_json::from_str(&process.stdout).unwrap();
+    let problem = &problems[0];
+    assert_eq!(problem["code"], "E018", "{process}");
+    assert!(problem["message"].as_str().unwrap().ends_with(told));
+    assert_eq!(problem["column"], 15, "{process}");
+    let mut gateway = start(["--config", path.to_str().unwrap()]);
+    assert_eq!(gateway.wait(), 1);
+    for said in [&process.stdout, &gateway.stderr] {
+        assert!(said.contains(told) && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn warnings_are_told_and_may_be_denied() {
     let unused = "\nservices \"spare\" {\n  respond { }\n}\n";
     let (_directory, path) = file(&format!("{MINIMAL}{unused}"));

@@ -11,6 +11,9 @@ pub enum ReplacementError {
     /// `${` without `}`.
     #[error("`${{` is not closed")]
     Unclosed,
+    /// A line break, or another control character, which no URL has.
+    #[error("it has a control character in it")]
+    Control,
 }
 
 /// Replaces each match of a pattern by a text with groups in it: `$1`, `${1}`, `$name`, `${name}`; `$$` is a
@@ -29,6 +32,9 @@ enum Piece {
 
 impl Replacement {
     pub(crate) fn new(regex: Regex, text: &str) -> Result<Self, ReplacementError> {
+        if text.contains(char::is_control) {
+            return Err(ReplacementError::Control);
+        }
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('$') {
@@ -176,5 +182,7 @@ mod tests {
         assert_eq!(replaced("(a)", "${}", "a"), unknown(""));
         assert_eq!(replaced("(a)", "${b}", "a"), unknown("b"));
         assert_eq!(replaced("(a)", "${1", "a"), Err(ReplacementError::Unclosed));
+        let control = Err(ReplacementError::Control);
+        assert_eq!(replaced("(a)", "$1\r\nX: y", "a"), control);
     }
 }

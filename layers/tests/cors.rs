@@ -306,6 +306,44 @@ fn a_wildcard_and_credentials_exclude_each_other() {
     assert!(CorsLayer::new(policy().credentials()).is_ok());
 }
 
+#[cfg(feature = "regex")]
+#[test]
+fn a_pattern_for_anybody_and_credentials_exclude_each_other() {
+    let with = |pattern: &str| policy().origin_regex(pattern).unwrap();
+    for pattern in [
+        ".*",
+        ".+",
+        "^.*$",
+        "(?s).*",
+        "",
+        "https?://.*",
+        "https://.+",
+        "http://.*",
+        "https://[^/]+",
+        "https://[a-z0-9.-]+",
+        "https://([a-z0-9-]+\\.)+[a-z]+",
+        "https://.*:8443",
+        "https://a\\.com|.*",
+        "[a-z]+://[^:]+(:[0-9]+)?",
+    ] {
+        let refused = CorsLayer::new(with(pattern).credentials()).err();
+        let expected = (!pattern.is_empty()).then_some(CorsError::AnyOriginWithCredentials);
+        assert_eq!(refused, expected, "{pattern}");
+        assert!(CorsLayer::new(with(pattern)).is_ok());
+    }
+    for pattern in [
+        "https://(.*\\.)?good\\.example",
+        "https://[a-z0-9-]+\\.www\\.example",
+        "http://localhost(:[0-9]+)?",
+        "https?://.*\\.invalid",
+    ] {
+        assert!(
+            CorsLayer::new(with(pattern).credentials()).is_ok(),
+            "{pattern}"
+        );
+    }
+}
+
 #[test]
 fn what_is_no_origin_method_or_header_is_refused() {
     for origin in [

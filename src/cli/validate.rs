@@ -67,7 +67,7 @@ pub(super) fn read(source: &Source) -> Result<Loaded, Exit> {
         complain(&format!("{}: {error}", path.display()));
         return Err(Exit::Unreadable);
     }
-    Ok(load(source).without_custom_types())
+    Ok(load(source).without_custom_types().without_unusable_files())
 }
 
 /// Never waits, as it would for the writer of a pipe.

@@ -43,6 +43,8 @@ pub struct Loaded {
     pub config: Option<GatewayConfig>,
     /// Every problem that was found.
     pub diagnostics: Diagnostics,
+    /// What keeps a gateway from starting with it, though one that runs may go on with it.
+    pub(super) unusable: Diagnostics,
     /// Every file that was read, or could not be.
     pub files: Vec<PathBuf>,
     /// Every directory whose `*.hcl` were read, or would have been if it were there.
@@ -223,6 +225,7 @@ fn finish(
         secrets: RefCell::new(secrets),
     };
     let mut config = None;
+    let mut unusable = Vec::new();
     if complete {
         let mut sections = Sections {
             context: &context,
@@ -232,13 +235,13 @@ fn finish(
         problems = sections.problems;
         resolve(&mut read, base);
         let whole = !problems.iter().any(is_error);
-        problems.extend(read.problems(
-            Some(Tree {
-                root: &root,
-                files: &files,
-            }),
-            whole,
-        ));
+        let tree = Tree {
+            root: &root,
+            files: &files,
+        };
+        let found = read.problems(Some(tree), whole);
+        problems.extend(found.all);
+        unusable = found.unusable;
         config = Some(read).filter(|_| !problems.iter().any(is_error));
     }
     let secrets = context.secrets.into_inner();
@@ -251,8 +254,10 @@ fn finish(
     }
     input.read.append(&mut evaluator.read);
     limit(&mut problems);
+    limit(&mut unusable);
     Loaded {
         config,
+        unusable: Diagnostics::new(unusable, &files, &secrets),
         diagnostics: Diagnostics::new(problems, &files, &secrets),
         digest: read_digest(&mut input.read),
         files: input.read.into_iter().map(|(path, _)| path).collect(),

@@ -22,6 +22,7 @@ mod service;
 mod source;
 mod syntax;
 mod template;
+pub(crate) mod text_file;
 mod tree;
 mod values;
 mod walk;
@@ -155,6 +156,16 @@ impl Loaded {
             if self.diagnostics.has_errors() {
                 self.config = None;
             }
+        }
+        self
+    }
+
+    /// Refuses files of keys and users that are of no use: for a start. A gateway that runs goes on with what they
+    /// held before, where their middleware stays as it is written.
+    pub fn without_unusable_files(mut self) -> Self {
+        self.diagnostics.extend(&self.unusable);
+        if self.unusable.has_errors() {
+            self.config = None;
         }
         self
     }

@@ -81,6 +81,12 @@ pub enum CorsError {
     /// it for a name (the Fetch Standard, 3.3.5).
     #[error("`*` and credentials exclude each other")]
     WildcardWithCredentials,
+    /// A pattern that matches origins which have nothing to do with one another, beside credentials: it gives every
+    /// page the user's session, as `*` would.
+    #[error(
+        "the pattern matches the origin of anybody's page, which could then read what is answered to the user's credentials"
+    )]
+    AnyOriginWithCredentials,
 }
 
 /// Who may read, what they may send, and what they may see.
@@ -163,13 +169,20 @@ impl CorsPolicy {
         self
     }
 
-    /// Fails where it has credentials and a `*` anywhere, or any origin.
+    /// Fails where it has credentials and a `*` anywhere, or any origin, be it by a pattern. That is tried with some
+    /// origins: a pattern that allows too much of another kind, such as every `.com`, is taken.
     pub fn check(&self) -> Result<(), CorsError> {
         let lists = [&self.methods, &self.headers, &self.exposed];
         let is_wild = self.origins.as_ref().is_none_or(|origins| origins.any)
             || lists.into_iter().any(|list| has_wildcard(list.as_ref()));
-        match self.credentials && is_wild {
-            true => Err(CorsError::WildcardWithCredentials),
+        if !self.credentials {
+            return Ok(());
+        }
+        if is_wild {
+            return Err(CorsError::WildcardWithCredentials);
+        }
+        match self.origins.as_ref().is_some_and(Origins::match_anybody) {
+            true => Err(CorsError::AnyOriginWithCredentials),
             false => Ok(()),
         }
     }

@@ -66,6 +66,18 @@ impl Origins {
         })
     }
 
+    /// Whether the pattern matches two origins that nobody has at once: those of two names that are kept from use (RFC
+    /// 2606, 2), on one port.
+    pub(super) fn match_anybody(&self) -> bool {
+        ["https", "http"].iter().any(|scheme| {
+            ["", ":8443"].iter().any(|port| {
+                ["a3s-probe.invalid", "xn--bcher-kva.www.example"]
+                    .iter()
+                    .all(|host| self.matches(format!("{scheme}://{host}{port}").as_bytes()))
+            })
+        })
+    }
+
     #[cfg(not(feature = "regex"))]
     #[allow(
         clippy::unused_self,

@@ -76,9 +76,11 @@ fn given(path: &str) -> Result<String, RewriteError> {
 fn given_replacement(pattern: regex::Regex, text: &str) -> Result<Replacement, RewriteError> {
     let replacement = Replacement::new(pattern, text)?;
     let is_path = replacement.texts().all(is_text_of_path);
-    is_path
-        .then_some(replacement)
-        .ok_or(RewriteError::Malformed)
+    // Whatever the groups are, it would be refused each time that the pattern matches.
+    match is_path && !has_parent_segment(text) {
+        true => Ok(replacement),
+        false => Err(RewriteError::Malformed),
+    }
 }
 
 /// Whether `text` has only characters that a URI can have in a path.

@@ -1,8 +1,8 @@
 //! Files that a middleware goes on reading: keys, users.
 
 use super::upkeep::Task;
-use std::fs::File;
-use std::io::{self, Read};
+use crate::config::text_file::read;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -11,9 +11,6 @@ use tower::BoxError;
 /// How often a file is read again. Comparing what it holds finds every change on every file system, and a file of keys
 /// is read in no time.
 const PERIOD: Duration = Duration::from_secs(1);
-
-/// The largest file of keys or users.
-const MAX_BYTES: u64 = 4 << 20;
 
 /// How long a file that has changed must hold still before it is used: whoever writes it may not be done.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -104,19 +101,4 @@ async fn read_still(path: &Path, before: &str) -> Option<io::Result<String>> {
         }
         sleep(SETTLE).await;
     }
-}
-
-/// Never waits, as it would for the writer of a pipe.
-fn read(path: &Path) -> io::Result<String> {
-    if !path.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut text = String::new();
-    let read = File::open(path)?
-        .take(MAX_BYTES + 1)
-        .read_to_string(&mut text)?;
-    if read as u64 > MAX_BYTES {
-        return Err(io::Error::other("the file is larger than 4 MiB"));
-    }
-    Ok(text)
 }

@@ -66,12 +66,7 @@ fn file_keys(
     let replaced = keys.clone();
     let algorithms = algorithms.to_vec();
     let task = Followed::read(file)?.begin(name, move |text| {
-        let set = KeySet::from_pem(text)?;
-        let mut accepted = algorithms.iter();
-        if !algorithms.is_empty() && !accepted.any(|algorithm| set.is_for(*algorithm)) {
-            return Err("no key in it is for one of the `algorithms`".into());
-        }
-        replaced.replace(set);
+        replaced.replace(JwtConfig::public_keys(text, &algorithms)?);
         Ok(())
     })?;
     Ok((keys, task))

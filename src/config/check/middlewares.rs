@@ -5,11 +5,14 @@ use super::place::{Key, Tree, keys};
 use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostics, Problem};
 use crate::config::source::{At, Files};
+use crate::config::text_file;
 use crate::config::{GatewayConfig, MiddlewareConfig, UpstreamTlsConfig};
 use a3s_layers::headers::HeaderEdits;
+use a3s_layers::key::KeySource;
 use http::HeaderName;
 use http::header::HOST;
 use std::collections::HashSet;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +32,15 @@ impl Place<'_, '_> {
     /// A value that means nothing.
     pub(crate) fn invalid(&mut self, key: &str, message: impl Into<String>) {
         self.report(&[key.into()], Problem::new(Code::InvalidValue, message));
+    }
+
+    /// A text that means nothing. It is quoted, unless it has what a terminal should not be shown.
+    pub(crate) fn invalid_text(&mut self, key: &str, text: &str, error: impl fmt::Display) {
+        let message = match text.contains(char::is_control) {
+            true => error.to_string(),
+            false => format!("`{text}`: {error}"),
+        };
+        self.invalid(key, message);
     }
 
     /// An element of a list that means nothing.
@@ -55,21 +67,30 @@ impl Place<'_, '_> {
         (self.check.tree.as_ref()).is_some_and(|tree| tree.hidden(&path).is_none())
     }
 
-    /// The header in which a server is told who its client is.
-    pub(crate) fn identity_header(&mut self, name: Option<&HeaderName>) {
-        if let Some(name) = name {
-            self.identity_header_at(&["identity_header".into()], name);
+    /// A header in which a client shows a credential, or a server is told something of it: none that every request
+    /// has, or that is gone when a request comes to a middleware.
+    pub(crate) fn header(&mut self, keys: &[Key<'_>], name: &HeaderName) {
+        match name == HOST {
+            true => self.report(
+                keys,
+                Problem::new(Code::InvalidValue, "`Host` names the server"),
+            ),
+            false => self.header_or_host(keys, name),
         }
     }
 
-    /// The same at another place.
-    pub(crate) fn identity_header_at(&mut self, keys: &[Key<'_>], name: &HeaderName) {
-        let message = match HeaderEdits::new().set(name.as_str(), "somebody") {
-            _ if name == HOST => "`Host` names the server".to_owned(),
-            Err(error) => error.to_string(),
-            Ok(_) => return,
-        };
-        self.report(keys, Problem::new(Code::InvalidValue, message));
+    /// A header by which requests are told apart, if what they are counted by is one. It may be `Host`.
+    pub(crate) fn key_source(&mut self, key: &str, source: &KeySource) {
+        if let KeySource::Header(name) = source {
+            self.header_or_host(&[key.into()], name);
+        }
+    }
+
+    /// A header that is there when a request comes to a middleware.
+    pub(crate) fn header_or_host(&mut self, keys: &[Key<'_>], name: &HeaderName) {
+        if let Err(error) = HeaderEdits::new().remove(name.as_str()) {
+            self.report(keys, Problem::new(Code::InvalidValue, error.to_string()));
+        }
     }
 
     /// A number that must be in a range.
@@ -112,6 +133,31 @@ impl Place<'_, '_> {
     pub(crate) fn tls(&mut self, key: &str, tls: &UpstreamTlsConfig) {
         let path = path(self.name, &[key.into()]);
         self.check.tls(&path, tls);
+    }
+
+    /// A file that a middleware goes on reading, and that must hold what `parse` takes when a gateway starts: its error
+    /// is told at the key, with the file and what it says of the line. Where the key's value must not be shown, it is
+    /// left to whoever makes the middleware.
+    pub(crate) fn text_file<E: fmt::Display>(
+        &mut self,
+        key: &str,
+        file: &Path,
+        parse: impl FnOnce(&str) -> Result<(), E>,
+    ) {
+        self.file(key, file);
+        if !file.is_file() || !self.is_literal(&[key.into()]) {
+            return;
+        }
+        let error = match text_file::read(file).map(|text| parse(&text)) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let message = format!("`{}`: {error}", file.display());
+        let before = self.check.problems.len();
+        self.report(&[key.into()], Problem::new(Code::Unusable, message));
+        let found = self.check.problems.split_off(before);
+        self.check.unusable.extend(found);
     }
 
     /// A file that must be there; one called `key_file` should not be everybody's to read.

@@ -29,18 +29,20 @@ impl GatewayConfig {
     /// As [`GatewayConfig::check`], for a gateway with middlewares of these `types` beside those that every
     /// gateway has.
     pub fn check_with(&self, types: &[&str]) -> Diagnostics {
-        let mut diagnostics = Diagnostics::new(self.problems(None, true), &Files::default(), &[]);
+        let mut diagnostics =
+            Diagnostics::new(self.problems(None, true).all, &Files::default(), &[]);
         self.unknown_types(types, &mut diagnostics);
         diagnostics
     }
 
     /// `whole` is false where parts could not be read: nothing is said then that depends on what is not there.
-    pub(super) fn problems(&self, tree: Option<Tree<'_>>, whole: bool) -> Vec<Problem> {
+    pub(super) fn problems(&self, tree: Option<Tree<'_>>, whole: bool) -> Found {
         let mut check = Check {
             config: self,
             tree,
             whole,
             problems: Vec::new(),
+            unusable: Vec::new(),
         };
         check.entrypoints();
         check.admin();
@@ -50,8 +52,19 @@ impl GatewayConfig {
         check.protocols();
         check.middlewares();
         check.unused();
-        check.problems
+        Found {
+            all: check.problems,
+            unusable: check.unusable,
+        }
     }
+}
+
+/// What was found.
+pub(super) struct Found {
+    /// What keeps a configuration from being used, and what is probably not meant.
+    pub(super) all: Vec<Problem>,
+    /// What keeps it from being started with. A gateway that runs has what it read from these files before.
+    pub(super) unusable: Vec<Problem>,
 }
 
 struct Check<'a> {
@@ -59,6 +72,7 @@ struct Check<'a> {
     tree: Option<Tree<'a>>,
     whole: bool,
     problems: Vec<Problem>,
+    unusable: Vec<Problem>,
 }
 
 impl Check<'_> {

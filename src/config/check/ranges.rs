@@ -98,10 +98,11 @@ impl Check<'_> {
     }
 
     fn out_of_range(&mut self, path: &[Key<'_>], value: &str, min: &str, max: &str) {
-        let key = match path.last() {
-            Some(Key::Name(name)) => *name,
-            _ => "the value",
-        };
+        let names = path.iter().rev().find_map(|key| match key {
+            Key::Name(name) | Key::Entry(name) => Some(*name),
+            Key::Index(_) | Key::Span(..) => None,
+        });
+        let key = names.unwrap_or_default();
         let message = format!("`{key}` is out of range: {value} is not from {min} to {max}");
         self.report(path, Problem::new(Code::OutOfRange, message));
     }

@@ -16,7 +16,7 @@ pub struct AddPrefixConfig {
 impl Settings for AddPrefixConfig {
     fn check(&self, place: &mut Place<'_, '_>) {
         match check_path(&self.prefix) {
-            Err(error) => place.invalid("prefix", format!("`{}`: {error}", self.prefix)),
+            Err(error) => place.invalid_text("prefix", &self.prefix, error),
             Ok(()) if self.prefix == "/" => {
                 place.invalid("prefix", "`/` before a path changes nothing");
             }

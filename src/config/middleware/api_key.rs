@@ -83,7 +83,7 @@ fn place_of(error: KeyError, at: Key<'_>) -> Key<'_> {
 
 impl Settings for ApiKeyConfig {
     fn check(&self, place: &mut Place<'_, '_>) {
-        self.collect(|keys, error| {
+        let keys = self.collect(|keys, error| {
             let code = match error {
                 KeyError::Duplicate => Code::Duplicate,
                 _ => Code::InvalidValue,
@@ -106,10 +106,13 @@ impl Settings for ApiKeyConfig {
             place.invalid("query", "the name of the parameter is empty");
         }
         if let Some(file) = &self.keys_file {
-            place.file("keys_file", file);
+            place.text_file("keys_file", file, |text| keys.clone().add_lines(text));
         }
         let has_names = [&self.keys, &self.hashed_keys].map(|keys| matches!(keys, Keys::Named(_)));
-        place.identity_header(self.identity_header.as_ref());
+        place.header(&["header".into()], &self.header);
+        if let Some(name) = &self.identity_header {
+            place.header(&["identity_header".into()], name);
+        }
         if self.identity_header.is_some()
             && !has_names.contains(&true)
             && self.keys_file.is_none()

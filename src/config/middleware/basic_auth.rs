@@ -64,7 +64,8 @@ impl BasicAuthConfig {
 
 impl Settings for BasicAuthConfig {
     fn check(&self, place: &mut Place<'_, '_>) {
-        if let Err(error) = self.users() {
+        let users = self.users();
+        if let Err(error) = &users {
             let key = match error {
                 UserError::Name => "username",
                 _ => "password",
@@ -87,7 +88,8 @@ impl Settings for BasicAuthConfig {
             _ => {}
         }
         if let Some(file) = &self.users_file {
-            place.file("users_file", file);
+            let mut users = users.unwrap_or_default();
+            place.text_file("users_file", file, |text| users.add_lines(text));
         }
         if self.realm.contains(|c| !matches!(c, ' '..='~')) {
             place.invalid(
@@ -95,7 +97,9 @@ impl Settings for BasicAuthConfig {
                 "the realm has characters other than visible ASCII ones",
             );
         }
-        place.identity_header(self.identity_header.as_ref());
+        if let Some(name) = &self.identity_header {
+            place.header(&["identity_header".into()], name);
+        }
         place.duration("cache_ttl", self.cache_ttl, Duration::ZERO, MAX_REMEMBER);
     }
 

@@ -36,13 +36,25 @@ impl Settings for BufferingConfig {
         place.size("max_request_body", self.max_request_body, 0, GIB);
         place.size("max_response_body", self.max_response_body, 0, GIB);
         place.size("max_memory", self.max_memory, 64 << 10, 1024 * GIB);
-        let largest = self.max_request_body.max(self.max_response_body);
+        let bodies = [
+            ("max_request_body", self.max_request_body),
+            ("max_response_body", self.max_response_body),
+        ];
+        let (key, largest) = match bodies {
+            [request, response] if request.1 >= response.1 => request,
+            [_, response] => response,
+        };
         if largest == 0 {
             let message =
                 "`max_request_body` and `max_response_body` are both 0: nothing would be buffered";
             place.choice("max_request_body", message);
-        } else if self.max_memory < largest && place.is_whole() {
-            place.choice("max_memory", "one body alone could need more");
+        } else if largest <= GIB && self.max_memory < largest && place.is_whole() {
+            let [body, memory] = [largest, self.max_memory].map(size::format);
+            let message = format!(
+                "`{key}` ({body}) is more than `max_memory` ({memory}): one body alone could need more"
+            );
+            let is_usual = self.max_memory == BufferingConfig::default().max_memory;
+            place.choice(if is_usual { key } else { "max_memory" }, message);
         }
     }
 }

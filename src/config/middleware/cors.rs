@@ -90,12 +90,19 @@ impl Settings for CorsConfig {
         if let Some(max_age) = self.max_age {
             place.duration("max_age", max_age, Duration::ZERO, MAX_MAX_AGE);
         }
-        if let Err(error @ CorsError::WildcardWithCredentials) =
-            self.policy().and_then(|policy| policy.check())
-            && place.is_whole()
-        {
-            let message = format!("{error}: name the origins, methods and headers");
-            place.choice("allow_credentials", message);
+        if !place.is_whole() {
+            return;
+        }
+        match self.policy().and_then(|policy| policy.check()) {
+            Err(error @ CorsError::WildcardWithCredentials) => {
+                let message = format!("{error}: name the origins, methods and headers");
+                place.choice("allow_credentials", message);
+            }
+            Err(error @ CorsError::AnyOriginWithCredentials) => {
+                let message = format!("{error}: name the hosts in it");
+                place.choice("allowed_origin_regex", message);
+            }
+            _ => {}
         }
     }
 }
@@ -148,6 +155,14 @@ mod tests {
                 "allowed_origin_regex = \"https://a\"\nallow_credentials = true",
                 vec![],
             ),
+            (
+                "allowed_origin_regex = \"https?://.*\"\nallow_credentials = true",
+                vec![
+                    "19:24 E013 the pattern matches the origin of anybody's page, which could then read what is answered to the user's credentials: name the hosts in it"
+                        .to_owned(),
+                ],
+            ),
+            ("allowed_origin_regex = \".*\"", vec![]),
         ] {
             let told = told_of(&format!(
                 "middlewares \"x\" {{\ntype = \"cors\"\n{keys}\n}}"

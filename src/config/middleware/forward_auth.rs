@@ -103,7 +103,7 @@ impl Settings for ForwardAuthConfig {
     fn check(&self, place: &mut Place<'_, '_>) {
         for (index, name) in self.forward_auth_response_headers.iter().enumerate() {
             let keys = [Key::from("forward_auth_response_headers"), index.into()];
-            place.identity_header_at(&keys, name);
+            place.header(&keys, name);
         }
         let (short, long) = (Duration::from_millis(1), Duration::from_secs(60));
         place.duration("timeout", self.timeout, short, long);
@@ -128,9 +128,14 @@ impl Settings for ForwardAuthConfig {
 impl DecisionCacheConfig {
     fn check(&self, place: &mut Place<'_, '_>) {
         let invalid = |message| Problem::new(Code::InvalidValue, message);
-        if let Err(error) = self.key.parse::<Credential>() {
-            let message = format!("`{}` is no credential: {error}", self.key);
-            place.report(&["cache".into(), "key".into()], invalid(message));
+        let key = ["cache".into(), "key".into()];
+        match self.key.parse::<Credential>() {
+            Ok(Credential::Header(name)) => place.header(&key, &name),
+            Ok(Credential::Cookie(_)) => {}
+            Err(error) => {
+                let message = format!("`{}` is no credential: {error}", self.key);
+                place.report(&key, invalid(message));
+            }
         }
         let day = Duration::from_secs(24 * 60 * 60);
         place.duration_at(
@@ -146,10 +151,14 @@ impl DecisionCacheConfig {
             10_000_000,
         );
         for (index, part) in self.parts.iter().enumerate() {
-            if let Err(error) = part.parse::<Part>() {
-                let message = format!("`{part}` is no part of a request: {error}");
-                let keys = ["cache".into(), "parts".into(), index.into()];
-                place.report(&keys, invalid(message));
+            let keys = ["cache".into(), "parts".into(), index.into()];
+            match part.parse::<Part>() {
+                Ok(Part::Header(name)) => place.header_or_host(&keys, &name),
+                Ok(_) => {}
+                Err(error) => {
+                    let message = format!("`{part}` is no part of a request: {error}");
+                    place.report(&keys, invalid(message));
+                }
             }
         }
     }

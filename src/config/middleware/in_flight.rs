@@ -25,5 +25,6 @@ fn global() -> KeySource {
 impl Settings for InFlightConfig {
     fn check(&self, place: &mut Place<'_, '_>) {
         place.number("max", self.max, 1, 10_000_000);
+        place.key_source("key", &self.key);
     }
 }

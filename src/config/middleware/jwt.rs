@@ -10,13 +10,14 @@ use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
 use crate::config::values::{duration, header, texts};
 use crate::config::{Accepted, HttpUrl, Secret, UpstreamTlsConfig};
-use a3s_layers::auth::jwt::Algorithm;
+use a3s_layers::auth::jwt::{Algorithm, KeySet};
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
+use tower::BoxError;
 
 /// Lets through the requests that carry a token which is genuine and says what is asked for; refuses with 401, and
 /// with 403 where it is only claims that are missing.
@@ -105,6 +106,7 @@ impl Settings for JwtConfig {
     fn check(&self, place: &mut Place<'_, '_>) {
         self.check_keys(place);
         self.check_claims(place);
+        place.header(&["header".into()], &self.header);
         let hour = Duration::from_secs(60 * 60);
         place.duration("leeway", self.leeway, Duration::ZERO, hour);
         if let Some(name) = &self.cookie
@@ -131,6 +133,16 @@ impl Settings for JwtConfig {
 }
 
 impl JwtConfig {
+    /// The keys of a file, one of which has to be for one of these algorithms, if there are any.
+    pub(crate) fn public_keys(text: &str, algorithms: &[Algorithm]) -> Result<KeySet, BoxError> {
+        let keys = KeySet::from_pem(text)?;
+        let mut accepted = algorithms.iter();
+        if !algorithms.is_empty() && !accepted.any(|algorithm| keys.is_for(*algorithm)) {
+            return Err("no key in it is for one of the `algorithms`".into());
+        }
+        Ok(keys)
+    }
+
     fn check_keys(&self, place: &mut Place<'_, '_>) {
         let sources = [
             ("value", self.value.is_some()),
@@ -153,7 +165,12 @@ impl JwtConfig {
             self.check_secret(place, secret);
         }
         if let Some(file) = &self.public_key_file {
-            place.file("public_key_file", file);
+            // What is said of the others is said below.
+            let able = |algorithm: &&Algorithm| !algorithm.is_symmetric();
+            let algorithms: Vec<_> = self.algorithms.iter().filter(able).copied().collect();
+            place.text_file("public_key_file", file, |text| {
+                JwtConfig::public_keys(text, &algorithms).map(drop)
+            });
         }
         for (index, algorithm) in self.algorithms.iter().enumerate() {
             let message = match (algorithm.is_symmetric(), &given[..]) {
@@ -249,7 +266,7 @@ impl JwtConfig {
                 place.report(&keys, Problem::new(Code::InvalidValue, message));
             }
             let keys = ["claims_to_headers".into(), Key::Name(claim)];
-            place.identity_header_at(&keys, header);
+            place.header(&keys, header);
             let mut before = self.claims_to_headers.values().take(index);
             if before.any(|other| reads_as(other, header)) {
                 let message = format!("two claims are told in `{header}`");

@@ -79,6 +79,7 @@ impl RateLimitConfig {
 impl Settings for RateLimitConfig {
     fn check(&self, place: &mut Place<'_, '_>) {
         self.written().check(place);
+        place.key_source("key", &self.key);
         place.number("max_keys", self.max_keys as u64, 1, 10_000_000);
     }
 }

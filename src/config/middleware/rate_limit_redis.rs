@@ -124,6 +124,7 @@ impl Settings for RateLimitRedisConfig {
         place.invalid("type", "this gateway was built without the feature `redis`");
         self.written().check(place);
         self.check_server(place);
+        place.key_source("key", &self.key);
         let (millisecond, ten) = (Duration::from_millis(1), Duration::from_secs(10));
         place.duration("timeout", self.timeout, millisecond, ten);
         if self

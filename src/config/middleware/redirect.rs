@@ -57,7 +57,7 @@ impl Settings for RedirectConfig {
         if let (Some(regex), Some(replacement)) = (&self.regex, &self.replacement)
             && let Err(error) = check_replacement(regex.regex(), replacement)
         {
-            place.invalid("replacement", format!("`{replacement}`: {error}"));
+            place.invalid_text("replacement", replacement, error);
         }
         if !place.is_whole() {
             return;

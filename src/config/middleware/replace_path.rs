@@ -26,12 +26,12 @@ impl Settings for ReplacePathConfig {
         if let Some(path) = &self.path
             && let Err(error) = check_path(path)
         {
-            place.invalid("path", format!("`{path}`: {error}"));
+            place.invalid_text("path", path, error);
         }
         if let (Some(regex), Some(replacement)) = (&self.regex, &self.replacement)
             && let Err(error) = check_replacement(regex.regex(), replacement)
         {
-            place.invalid("replacement", format!("`{replacement}`: {error}"));
+            place.invalid_text("replacement", replacement, error);
         }
         if !place.is_whole() {
             return;

@@ -41,8 +41,6 @@ impl Default for RequestIdConfig {
 
 impl Settings for RequestIdConfig {
     fn check(&self, place: &mut Place<'_, '_>) {
-        if let Err(error) = a3s_layers::headers::HeaderEdits::new().set(self.header.as_str(), "x") {
-            place.invalid("header", format!("`{}`: {error}", self.header));
-        }
+        place.header(&["header".into()], &self.header);
     }
 }

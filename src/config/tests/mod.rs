@@ -1,5 +1,6 @@
 //! What operators write, and what they are told.
 
+mod credentials;
 mod directories;
 mod forward_auth;
 mod hostile;
@@ -60,7 +61,10 @@ fn good(text: &str) -> GatewayConfig {
 
 /// Every problem as `line:column code message; help`.
 fn told(text: &str) -> Vec<String> {
-    let diagnostics = loaded(text).diagnostics;
+    lines(&loaded(text).diagnostics)
+}
+
+fn lines(diagnostics: &Diagnostics) -> Vec<String> {
     let line = |d: &Diagnostic| {
         let place = d
             .place
@@ -78,8 +82,12 @@ fn told(text: &str) -> Vec<String> {
 /// What is told of a configuration with these middlewares, the first line of which is line 17 of the file; the one
 /// called `x` is used.
 pub(in crate::config) fn told_of(middlewares: &str) -> Vec<String> {
+    told(&with_middlewares(middlewares))
+}
+
+fn with_middlewares(middlewares: &str) -> String {
     let used = MINIMAL.replace("rule ", "middlewares = [\"x\"]\n  rule ");
-    told(&format!("{}{middlewares}", used.replacen("\n\n", "\n", 1)))
+    format!("{}{middlewares}", used.replacen("\n\n", "\n", 1))
 }
 
 #[test]

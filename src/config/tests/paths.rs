@@ -74,6 +74,30 @@ fn a_path_is_replaced_by_a_path_or_by_pattern() {
             &format!("{kind}; regex = \"a\"; replacement = \"/b?c\""),
             &["20:17 E006 `/b?c`: not a path as it stands in a URL, or one with `..`"],
         ),
+        (
+            &format!("{kind}; regex = \"^/(.*)\"; replacement = \"/../$1\""),
+            &["20:17 E006 `/../$1`: not a path as it stands in a URL, or one with `..`"],
+        ),
+        (
+            &format!("{kind}; regex = \"^/(.*)\"; replacement = \"$1/%2E.\""),
+            &["20:17 E006 `$1/%2E.`: not a path as it stands in a URL, or one with `..`"],
+        ),
+        (
+            &format!("{kind}; regex = \"^/(.*)\"; replacement = \"/..$1.../.a\""),
+            &[],
+        ),
+        (
+            &format!("{kind}; regex = \"^/(.*)\"; replacement = \"/a\\n$1\""),
+            &["20:17 E006 it has a control character in it"],
+        ),
+        (
+            &format!("{kind}; path = \"/a\\u001b[2J\""),
+            &["19:10 E006 not a path as it stands in a URL, or one with `..`"],
+        ),
+        (
+            &format!("{kind}; path = \"/a/..\""),
+            &["19:10 E006 `/a/..`: not a path as it stands in a URL, or one with `..`"],
+        ),
     ]);
 }
 
@@ -124,6 +148,10 @@ fn a_redirect_leads_one_way() {
             &format!("{kind}; regex = \"a\"; replacement = \"$b\""),
             &["20:17 E006 `$b`: the pattern has no group `b`"],
         ),
+        (
+            &format!("{kind}; regex = \"a\"; replacement = \"https://b\\r\\nX: y\""),
+            &["20:17 E006 it has a control character in it"],
+        ),
     ]);
 }
 
@@ -145,9 +173,7 @@ fn a_request_id_has_a_header() {
         ),
         (
             &format!("{kind}; header = \"Content-Length\""),
-            &[
-                "19:12 E006 `content-length`: the server sets this header itself, for each connection",
-            ],
+            &["19:12 E006 the server sets this header itself, for each connection"],
         ),
     ]);
 }

@@ -11,7 +11,7 @@ fn each_problem_is_told_where_it_is() {
             "type = \"retry\"\n  on = [\"connect\", \"5xx\", 200, 503]",
             &[
                 "19:20 E006 `5xx` is nothing to try again; there are \"connect\", \"reset\", \"timeout\" and statuses like 503",
-                "19:27 E008 `the value` is out of range: 200 is not from 400 to 599",
+                "19:27 E008 `on` is out of range: 200 is not from 400 to 599",
             ],
         ),
         (
@@ -101,9 +101,22 @@ fn each_problem_is_told_where_it_is() {
         ),
         (
             "type = \"buffering\"\n  max_request_body = \"2GiB\"\n  max_memory = \"1MiB\"",
+            &["19:22 E008 `max_request_body` is out of range: 2GiB is not from 0B to 1GiB"],
+        ),
+        (
+            "type = \"buffering\"\n  max_request_body = \"2GiB\"",
+            &["19:22 E008 `max_request_body` is out of range: 2GiB is not from 0B to 1GiB"],
+        ),
+        (
+            "type = \"buffering\"\n  max_request_body = \"1GiB\"",
             &[
-                "19:22 E008 `max_request_body` is out of range: 2GiB is not from 0B to 1GiB",
-                "20:16 E013 one body alone could need more",
+                "19:22 E013 `max_request_body` (1GiB) is more than `max_memory` (64MiB): one body alone could need more",
+            ],
+        ),
+        (
+            "type = \"buffering\"\n  max_response_body = \"2MiB\"\n  max_memory = \"1MiB\"",
+            &[
+                "20:16 E013 `max_response_body` (2MiB) is more than `max_memory` (1MiB): one body alone could need more",
             ],
         ),
     ] {
