@@ -183,6 +183,88 @@ async fn a_server_that_hangs_up_is_heard_to_its_end() {
     assert_eq!(wire.rest().await.0, b"no");
 }
 
+/// Writes until nobody takes any more.
+async fn stuff(stream: &mut TcpStream) {
+    let chunk = [b'z'; 64 * 1024];
+    let patience = Duration::from_millis(300);
+    while let Ok(written) = tokio::time::timeout(patience, stream.write(&chunk)).await {
+        written.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_gives_back_its_place_whatever_the_server_does() {
+    // It reads no more while it cannot write, or reads nothing at all.
+    let deaf = Server::raw(|mut wire, _| async move {
+        wire.send("a").await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    for (server, ends, resets) in [
+        (&echo("a").await, false, false),
+        (&echo("a").await, true, false),
+        (&echo("a").await, false, true),
+        (&deaf, false, false),
+        (&deaf, true, false),
+        (&deaf, false, true),
+    ] {
+        let setup = to(server).set("entrypoints/web/max_connections", 2);
+        let gateway = setup.start().await;
+        for _ in 0..2 {
+            let mut stream = gateway.connect().await;
+            stuff(&mut stream).await;
+            if ends {
+                stream.shutdown().await.unwrap();
+            }
+            if resets {
+                stream.set_zero_linger().unwrap();
+            }
+            // With something unread this is a reset anyway.
+        }
+        let open = "gateway_open_connections{entrypoint=\"web\"}";
+        eventually("they are gone", || gateway.metric(open) == Some(0.0)).await;
+        assert_eq!(greeted(&gateway).await.0, "a");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_ended_and_is_gone_gives_back_its_place() {
+    let (report, mut asked) = channel(1);
+    let server = Server::raw(move |mut wire, _| {
+        let report = report.clone();
+        async move {
+            let _ = report.send(wire.rest().await).await;
+            // It neither answers nor ends.
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+    let gateway = to(&server).start().await;
+    let mut wire = gateway.wire().await;
+    wire.send("question").await;
+    wire.end().await;
+    assert_eq!(heard(&mut asked).await, (b"question".to_vec(), End::Closed));
+    wire.reset();
+    let open = "gateway_open_connections{entrypoint=\"web\"}";
+    eventually("it is gone", || gateway.metric(open) == Some(0.0)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_breaks_off_frees_a_client_that_does_not_read() {
+    let server = Server::raw(|wire, _| async move {
+        let mut stream = wire.into_io();
+        stuff(&mut stream).await;
+        stream.set_zero_linger().unwrap();
+    })
+    .await;
+    let gateway = to(&server).start().await;
+    let mut wire = gateway.wire().await;
+    let open = "gateway_open_connections{entrypoint=\"web\"}";
+    eventually("it is there", || server.accepted() == 1).await;
+    eventually("both are gone", || gateway.metric(open) == Some(0.0)).await;
+    assert_eq!(wire.rest().await.1, End::Reset);
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn the_kernel_watches_for_peers_that_vanish() {

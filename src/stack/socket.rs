@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
@@ -41,6 +41,23 @@ impl Socket {
         }
     }
 
+    /// Waits until the other end has broken off, whether or not there is something to read. A half-close is not told.
+    pub async fn broken(&self) -> io::Error {
+        let error = match self {
+            Self::Tcp(stream) => stream.ready(Interest::ERROR).await.and(stream.take_error()),
+            Self::Unix(stream) => stream.ready(Interest::ERROR).await.and(stream.take_error()),
+            Self::Tls(stream) => {
+                let stream = stream.get_ref().0;
+                stream.ready(Interest::ERROR).await.and(stream.take_error())
+            }
+        };
+        // Somebody else may have been told already.
+        error.map_or_else(
+            |error| error,
+            |error| error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()),
+        )
+    }
+
     /// Has the kernel ask the other end, from time to time, whether it is still there: first when it has been silent
     /// for so long.
     pub fn ask_if_silent(&self, silence: Duration) {
@@ -53,6 +70,24 @@ impl Socket {
         let keep_alive = TcpKeepalive::new().with_time(silence);
         // Where that is not possible, a peer that has vanished is found when it is written to.
         let _ = SockRef::from(stream).set_tcp_keepalive(&keep_alive);
+    }
+
+    /// Has the kernel break off where the other end takes nothing of what there is for it for so long, and counts as
+    /// gone. Only Linux can.
+    pub fn give_up_after(&self, time: Duration) {
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Unix(_) => return,
+        };
+        #[cfg(target_os = "linux")]
+        {
+            let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+            // Where that is not possible, the kernel goes by its own patience.
+            let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, millis);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (stream, time);
     }
 
     /// Sees to it that it is reset when it is dropped: the other end cannot take that for the end of what was to be
@@ -108,5 +143,23 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_gives_up_on_a_peer_who_takes_nothing() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = Socket::Tcp(TcpStream::connect(address).await.unwrap());
+        socket.give_up_after(Duration::from_secs(600));
+        let Socket::Tcp(stream) = &socket else {
+            unreachable!()
+        };
+        let millis = rustix::net::sockopt::tcp_user_timeout(stream).unwrap();
+        assert_eq!(millis, 600_000);
     }
 }

@@ -22,6 +22,10 @@ use tower::{Service, ServiceExt};
 /// that has vanished without a word is gone some ten minutes later, as Linux is set up.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// How long a peer may take nothing of what there is for it, whether it has vanished or does not read: the kernel then
+/// breaks off (`TCP_USER_TIMEOUT`, RFC 5482). Long, since a client may well pause.
+const STANDSTILL: Duration = Duration::from_secs(10 * 60);
+
 /// Asks for a connection to a server, to another one each time.
 #[derive(Debug, Clone, Default)]
 pub struct Dial {
@@ -142,15 +146,21 @@ where
     S: Service<Dial, Response = Dialled, Error = BoxError> + Clone,
 {
     let Connection { io, mut ticket, .. } = connection;
-    io.ask_if_silent(SILENCE);
+    watch(&io);
     let mut client = Unfinished::new(io);
     let Dialled { io, _in_flight } = unless_over(&mut ticket, dial(servers, tries)).await?;
-    io.ask_if_silent(SILENCE);
+    watch(&io);
     let mut server = Unfinished::new(io);
     let copied = unless_over(&mut ticket, copy(&mut client.io, &mut server.io)).await?;
     client.finish();
     server.finish();
     Ok(copied)
+}
+
+/// Has the kernel watch for a peer that is no longer there.
+fn watch(io: &Socket) {
+    io.ask_if_silent(SILENCE);
+    io.give_up_after(STANDSTILL);
 }
 
 /// A socket that is reset when it is dropped before all that was to be said on it was said.
