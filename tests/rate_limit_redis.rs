@@ -1,4 +1,4 @@
-//! `rate-limit-redis` in gateways, with a real Redis: shared, killed, frozen, and back.
+//! `rate-limit-redis` in gateways, with a real Redis: shared, killed, frozen, and back; and with one that lies.
 
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use support::fake_redis::FakeRedis;
 use support::redis::Redis;
 use support::tls::Authority;
 use support::{Client, Process, Server, Setup, TestGateway, connect, eventually};
@@ -18,11 +19,15 @@ use tokio::task::JoinSet;
 const PATIENCE: &str = "5s";
 
 fn limit(redis: &Redis, rate: u32, period: &str) -> Value {
+    limit_at(&redis.url(), rate, period)
+}
+
+fn limit_at(url: &str, rate: u32, period: &str) -> Value {
     json!({
         "type": "rate-limit-redis",
         "rate": rate,
         "period": period,
-        "redis_url": redis.url(),
+        "redis_url": url,
         "timeout": PATIENCE,
     })
 }
@@ -346,4 +351,46 @@ async fn over_tls_it_is_judged_by_the_authorities_that_are_named() {
         gateway.become_(&setup).await;
         assert_eq!(status(&gateway).await, 503);
     }
+}
+
+#[tokio::test]
+async fn on_error_decides_where_a_redis_lies() {
+    let server = Server::start().await;
+    for evalsha in [
+        "-NOSCRIPT No matching script.\r\n",
+        "+OK\r\n",
+        "*3\r\n:1\r\n:-5\r\n:0\r\n",
+        "*3\r\n:0\r\n:0\r\n:-1\r\n",
+    ] {
+        let redis = FakeRedis::start(move |name| match name {
+            "EVALSHA" => evalsha.into(),
+            _ => "+OK\r\n".into(),
+        })
+        .await;
+        for (on_error, expected) in [("allow", 200), ("deny", 503)] {
+            let mut limit = limit_at(&redis.url(), 10, "1h");
+            limit["on_error"] = json!(on_error);
+            let gateway = limited(&server, limit).start().await;
+            for _ in 0..2 {
+                assert_eq!(status(&gateway).await, expected, "{on_error}: {evalsha:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_redis_says_cannot_forge_a_line_of_the_log() {
+    let error = format!("-ERR a\nforged\x1b[2J {}\r\n", "x".repeat(10_000));
+    let redis = FakeRedis::start(move |_| error.as_str().into()).await;
+    let server = Server::start().await;
+    let setup = limited(&server, limit_at(&redis.url(), 10, "1h"));
+    let process = Process::start(&setup.text(), &["web"]).await;
+    let mut client = Client::h1(connect(process.address("web")).await).await;
+    assert_eq!(client.get("/").await.status, 200);
+    process.logs("a rate limit cannot count").await;
+    let log = process.log();
+    let line = log.lines().find(|line| line.contains("cannot count"));
+    let line = line.unwrap_or_default();
+    assert!(line.contains(r"a\nforged\u{1b}[2J xxx"), "{log}");
+    assert!(line.len() < 1000, "{} bytes", line.len());
 }

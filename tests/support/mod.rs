@@ -11,6 +11,7 @@
 
 pub mod body;
 pub mod client;
+pub mod fake_redis;
 pub mod frames;
 pub mod gateway;
 pub mod load;

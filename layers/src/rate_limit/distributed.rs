@@ -18,7 +18,9 @@
 //! let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(layer);
 //! ```
 
+mod harmless;
 mod link;
+mod script;
 mod server;
 
 use super::policy::Policy;
@@ -31,12 +33,12 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, Request, Response, StatusCode};
 use link::{Link, NoAnswer};
-use redis::Script;
+use script::{Count, Verdict};
 pub use server::{InvalidServer, RedisServer, RedisTls};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tower::{Layer, Service};
@@ -49,8 +51,6 @@ pub const DEFAULT_PREFIX: &str = "a3s:rate:";
 
 /// A longer text of a client's is hashed, so that nobody makes keys of any length.
 const LONGEST_TEXT: usize = 64;
-
-static GCRA: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("distributed/gcra.lua")));
 
 /// What becomes of requests that cannot be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -148,19 +148,9 @@ impl Rules {
         key
     }
 
-    /// How many requests are left, or how long to wait for one.
-    async fn count(&self, link: &Arc<Link>, key: &[u8]) -> Result<Result<u32, Duration>, NoAnswer> {
+    async fn count(&self, link: &Arc<Link>, key: &[u8]) -> Result<Verdict, NoAnswer> {
         let limit = self.policy.limit();
-        let mut script = GCRA.key(key);
-        script.arg(limit.interval().as_nanos() as f64 / 1000.0);
-        script.arg(limit.burst());
-        let (may_pass, remaining, wait): (bool, u32, u64) =
-            link.invoke(&script, self.timeout).await?;
-        Ok(if may_pass {
-            Ok(remaining)
-        } else {
-            Err(Duration::from_micros(wait))
-        })
+        link.count(&Count { key, limit }, self.timeout).await
     }
 }
 

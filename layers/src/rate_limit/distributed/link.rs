@@ -4,8 +4,10 @@
 //! connection on which answers fail to come. This one is tried once by those who find it broken; while the
 //! server is silent after that, everybody is told at once, and one task at a time tries to reach it.
 
+use super::harmless::Harmless;
+use super::script::{Count, Verdict};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, ScriptInvocation};
+use redis::{AsyncConnectionConfig, Client, RedisError};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,10 +34,12 @@ pub(super) enum NoAnswer {
     Late,
     #[error("not reached before, and not to be tried yet")]
     Down,
-    #[error("connection lost: {0}")]
+    #[error("connection lost: {}", Harmless(.0))]
     Lost(RedisError),
-    #[error("refused: {0}")]
+    #[error("refused: {}", Harmless(.0))]
     Refused(RedisError),
+    #[error("an answer that means nothing")]
+    Nonsense,
 }
 
 pub(super) struct Link {
@@ -78,20 +82,25 @@ impl Link {
         }
     }
 
-    /// Runs a script, and waits `patience` for its answer.
-    pub(super) async fn invoke<T: redis::FromRedisValue>(
+    /// Counts a request, and waits `patience` for the answer.
+    pub(super) async fn count(
         self: &Arc<Self>,
-        script: &ScriptInvocation<'_>,
+        count: &Count<'_>,
         patience: Duration,
-    ) -> Result<T, NoAnswer> {
+    ) -> Result<Verdict, NoAnswer> {
         let deadline = Instant::now() + patience;
         let mut is_second_try = false;
         loop {
             let connection = self.connection(deadline).await?;
             let mut commands = MultiplexedConnection::clone(&connection);
-            let answer = timeout_at(deadline, script.invoke_async(&mut commands)).await;
+            let answer = timeout_at(deadline, count.ask(&mut commands)).await;
             match answer {
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(answer)) => {
+                    return count.verdict(&answer).ok_or_else(|| {
+                        self.complain(&NoAnswer::Nonsense);
+                        NoAnswer::Nonsense
+                    });
+                }
                 // What comes on a connection comes in order: others will wait in vain, too.
                 Err(_) => {
                     self.leave(&connection, State::down_for(Duration::ZERO));
@@ -195,7 +204,7 @@ impl Link {
                 is_open: true,
             };
             let redis = self.client.get_connection_info().addr();
-            tracing::warn!(%redis, reason = %about, "a rate limit cannot count");
+            tracing::warn!(%redis, reason = %Harmless(about), "a rate limit cannot count");
         }
     }
 
