@@ -292,6 +292,18 @@ async fn what_redis_refuses_is_an_error() {
     }
 }
 
+#[tokio::test]
+async fn it_may_be_a_socket_on_this_machine() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("redis.sock");
+    let path = path.to_str().unwrap();
+    let _redis = Redis::start(&["--unixsocket", path]);
+    let url = format!("redis+unix://{path}?db=1");
+    let app = app(&layer(policy(1), &url).on_error(OnError::Deny));
+    assert_eq!(status(&app, "a").await, 200);
+    assert_eq!(status(&app, "a").await, 429);
+}
+
 #[test]
 fn a_runtime_that_ends_takes_nothing_with_it() {
     let redis = Redis::start(&[]);

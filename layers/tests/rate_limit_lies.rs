@@ -14,7 +14,7 @@ mod fake_redis;
 use a3s_layers::rate_limit::distributed::{OnError, RedisRateLimitLayer, RedisServer};
 use a3s_layers::rate_limit::{Limit, Policy};
 use axum::body::Body;
-use fake_redis::FakeRedis;
+use fake_redis::{Answer, FakeRedis};
 use http::{Request, Response};
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -130,4 +130,47 @@ async fn what_is_left_and_how_long_to_wait_is_within_the_limit() {
     let (fields, retry_after) = told("*3\r\n:0\r\n:0\r\n:9223372036854775807\r\n").await;
     assert_eq!(fields, r#""default";r=0;t=3600"#);
     assert_eq!(retry_after.as_deref(), Some("3600"));
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_taken() {
+    let endless = |start: &'static str, rest: &'static str| {
+        move |name: &str| match name {
+            "EVALSHA" => Answer::Endless([start, rest].concat().into_bytes()),
+            _ => "+OK\r\n".into(),
+        }
+    };
+    let zeros: &str = "0".repeat(64 * 1024).leak();
+    for (start, rest) in [
+        ("$500000000\r\n", zeros),
+        ("+", zeros),
+        ("*999999999\r\n", ":1\r\n".repeat(10_000).leak()),
+        // Answers that nobody has asked for.
+        ("", ":1\r\n:1\r\n".repeat(10_000).leak()),
+    ] {
+        let redis = FakeRedis::start(endless(start, rest)).await;
+        let app = app(&layer(&redis).on_error(OnError::Deny));
+        let asked = Instant::now();
+        assert_eq!(send(&app).await.status(), 503);
+        assert!(asked.elapsed() < PATIENCE, "{start:?} was waited for");
+        while redis.open() > 0 {
+            assert!(asked.elapsed() < PATIENCE, "{start:?} is read on");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // The kernels take some megabytes for themselves, for each of two connections.
+        let sent = redis.sent();
+        assert!(sent < 50_000_000, "{start:?}: {sent} bytes");
+    }
+}
+
+#[tokio::test]
+async fn long_answers_of_a_busy_server_are_taken() {
+    let error: &str = format!("-ERR {}\r\n", "x".repeat(400)).leak();
+    let redis = FakeRedis::start(move |_| error.into()).await;
+    let app = app(&layer(&redis).on_error(OnError::Deny));
+    for _ in 0..3000 {
+        assert_eq!(send(&app).await.status(), 503);
+    }
+    // One connection, and no command twice.
+    assert_eq!(redis.commands().len(), 3000);
 }

@@ -18,6 +18,7 @@
 //! let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(layer);
 //! ```
 
+mod bounded;
 mod harmless;
 mod link;
 mod script;
@@ -71,6 +72,9 @@ pub enum OnError {
 /// 1024 commands are on their way at a time. There is one connection for a layer and all its services and
 /// clones; it is opened by the first request and closed with the layer.
 ///
+/// What is no answer of the script's is an error, and one is never taken for more than the limit can mean. A Redis
+/// that says more than 256 KiB and four bytes for each that it is sent is disconnected.
+///
 /// Keys in Redis expire by themselves when their burst is whole again, and are no longer than the prefix and
 /// 71 bytes. A request whose key cannot be found, as it has no client address, is refused with 500.
 #[derive(Debug, Clone)]
@@ -99,7 +103,7 @@ impl RedisRateLimitLayer {
                 timeout: DEFAULT_TIMEOUT,
                 on_error: OnError::default(),
             }),
-            link: Arc::new(Link::new(server.0)),
+            link: Arc::new(Link::new(server)),
         }
     }
 

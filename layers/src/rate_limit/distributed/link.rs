@@ -6,12 +6,14 @@
 
 use super::harmless::Harmless;
 use super::script::{Count, Verdict};
+use super::server::RedisServer;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError};
+use redis::{AsyncConnectionConfig, RedisError};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Commands on their way at a time; more wait, within their deadlines.
@@ -43,7 +45,7 @@ pub(super) enum NoAnswer {
 }
 
 pub(super) struct Link {
-    client: Client,
+    server: RedisServer,
     state: watch::Sender<State>,
     complaints: Mutex<Complaints>,
 }
@@ -63,7 +65,13 @@ enum State {
     Trying,
 }
 
-type Connection = Arc<MultiplexedConnection>;
+type Connection = Arc<Open>;
+
+struct Open {
+    commands: MultiplexedConnection,
+    /// Reads and writes, and ends when this is dropped.
+    _driver: JoinSet<()>,
+}
 
 /// When the log was last told of trouble, and whether it knows of its end.
 #[derive(Default)]
@@ -74,9 +82,9 @@ struct Complaints {
 
 impl Link {
     /// Nothing is connected until somebody asks for something.
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(server: RedisServer) -> Self {
         Self {
-            client,
+            server,
             state: watch::Sender::new(State::Closed),
             complaints: Mutex::default(),
         }
@@ -92,7 +100,7 @@ impl Link {
         let mut is_second_try = false;
         loop {
             let connection = self.connection(deadline).await?;
-            let mut commands = MultiplexedConnection::clone(&connection);
+            let mut commands = connection.commands.clone();
             let answer = timeout_at(deadline, count.ask(&mut commands)).await;
             match answer {
                 Ok(Ok(answer)) => {
@@ -203,14 +211,14 @@ impl Link {
                 last: Some(Instant::now()),
                 is_open: true,
             };
-            let redis = self.client.get_connection_info().addr();
+            let redis = self.server.address();
             tracing::warn!(%redis, reason = %Harmless(about), "a rate limit cannot count");
         }
     }
 
     fn say_that_it_is_over(&self) {
         if std::mem::take(&mut self.complaints().is_open) {
-            let redis = self.client.get_connection_info().addr();
+            let redis = self.server.address();
             tracing::info!(%redis, "a rate limit counts again");
         }
     }
@@ -225,7 +233,7 @@ impl Link {
 /// Names the server, and neither user nor password.
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = self.client.get_connection_info().addr().to_string();
+        let address = self.server.address().to_string();
         f.debug_struct("Link")
             .field("address", &address)
             .finish_non_exhaustive()
@@ -258,22 +266,15 @@ struct Attempt {
 
 impl Attempt {
     async fn run(mut self, pause: Duration) {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(MAX_COMMANDS)
-            .set_concurrency_limit(MAX_COMMANDS);
-        let client = &self.link.client;
-        let opening = client.get_multiplexed_async_connection_with_config(&config);
-        let outcome = match timeout(CONNECT_TIMEOUT, opening).await {
-            Ok(Ok(commands)) => Ok(commands),
+        let outcome = match timeout(CONNECT_TIMEOUT, open(&self.link.server)).await {
+            Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no connection in time".to_owned()),
         };
         self.outcome = Some(match outcome {
-            Ok(commands) => {
+            Ok(connection) => {
                 self.link.say_that_it_is_over();
-                State::Open(Arc::new(commands))
+                State::Open(Arc::new(connection))
             }
             Err(error) => {
                 self.link.complain(&error);
@@ -285,6 +286,23 @@ impl Attempt {
             }
         });
     }
+}
+
+async fn open(server: &RedisServer) -> Result<Open, RedisError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(MAX_COMMANDS)
+        .set_concurrency_limit(MAX_COMMANDS);
+    let stream = server.connect().await?;
+    let opening = MultiplexedConnection::new_with_config(server.introduction(), stream, config);
+    let (commands, driver) = opening.await?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(driver);
+    Ok(Open {
+        commands,
+        _driver: tasks,
+    })
 }
 
 impl Drop for Attempt {
