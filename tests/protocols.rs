@@ -10,11 +10,14 @@ use http::{Request, Response, Version};
 use http_body_util::BodyExt;
 use serde_json::json;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use support::body::Feed;
 use support::server::Recorded;
 use support::tls::Authority;
-use support::{Client, End, Outcome, Server, Setup, Wire, eventually, request, within};
+use support::{
+    Client, End, Outcome, Server, Setup, TestGateway, Wire, eventually, request, within,
+};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 
@@ -81,6 +84,78 @@ async fn http_1_0_gets_a_body_of_unknown_length_until_the_end() {
         .await;
     assert_eq!(answer.header("transfer-encoding"), None);
     assert_eq!((answer.text(), end), ("abcde".to_owned(), End::Closed));
+}
+
+const OLD: &str = "GET / HTTP/1.0\r\nHost: a\r\n\r\n";
+
+/// A server whose answers a test feeds.
+async fn fed() -> (Server, Arc<Mutex<Vec<Feed>>>) {
+    let feeds = Arc::new(Mutex::new(Vec::new()));
+    let server = Server::http({
+        let feeds = Arc::clone(&feeds);
+        move |_: Request<Recorded>| {
+            let (feed, body) = support::body::feed();
+            feeds.lock().unwrap().push(feed);
+            std::future::ready(Response::new(body))
+        }
+    });
+    (server.await, feeds)
+}
+
+/// Asks in HTTP/1.0, and reads the head and the first three bytes of the answer.
+async fn begun(gateway: &TestGateway, feeds: &Mutex<Vec<Feed>>) -> (Wire, Feed) {
+    let mut wire = gateway.wire().await;
+    wire.send(OLD).await;
+    let head = wire.head().await;
+    assert_eq!(head.header("content-length"), None);
+    let feed = feeds.lock().unwrap().pop().unwrap();
+    assert!(feed.data("abc").await);
+    assert_eq!(wire.exactly(3).await, b"abc");
+    (wire, feed)
+}
+
+#[tokio::test]
+async fn http_1_0_gets_a_reset_where_a_body_of_unknown_length_breaks_off() {
+    let (server, feeds) = fed().await;
+    for scheme in ["http", "h2c"] {
+        let gateway = Setup::to(server.url(scheme)).start().await;
+        let (mut wire, feed) = begun(&gateway, &feeds).await;
+        feed.break_off().await;
+        assert_eq!(wire.rest().await, (Vec::new(), End::Reset), "{scheme}");
+        let (mut wire, feed) = begun(&gateway, &feeds).await;
+        assert!(feed.data("de").await);
+        drop(feed);
+        assert_eq!(wire.rest().await, (b"de".to_vec(), End::Closed), "{scheme}");
+    }
+    // What has a length is seen to be cut, and needs no reset.
+    let server = Server::says("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc").await;
+    let gateway = Setup::to(&server).start().await;
+    let mut wire = gateway.wire().await;
+    wire.send(OLD).await;
+    assert_eq!(wire.rest().await.1, End::Closed);
+}
+
+#[tokio::test]
+async fn http_1_0_gets_a_reset_where_a_body_of_unknown_length_is_cut_off() {
+    let (server, feeds) = fed().await;
+    let setup = Setup::to(&server).set("shutdown_timeout_secs", 0);
+    let gateway = setup.start().await;
+    let (mut wire, _feed) = begun(&gateway, &feeds).await;
+    gateway.shutdown().await;
+    assert_eq!(wire.rest().await, (Vec::new(), End::Reset));
+}
+
+#[tokio::test]
+async fn nothing_comes_behind_a_body_that_ends_with_its_connection() {
+    let server = Server::says("HTTP/1.1 200 OK\r\n\r\nabc").await;
+    let gateway = Setup::to(&server).start().await;
+    for nonsense in ["GET\n\n", "GET / HTTP/1.1\nHost: a\n\n"] {
+        let mut wire = gateway.wire().await;
+        wire.send([OLD, nonsense].concat()).await;
+        let (told, _) = wire.rest().await;
+        let told = String::from_utf8(told).unwrap();
+        assert!(told.ends_with("\r\n\r\nabc"), "{told}");
+    }
 }
 
 #[tokio::test]

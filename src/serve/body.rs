@@ -112,6 +112,10 @@ impl Running {
         exchanges.begin();
         Self(Arc::clone(exchanges))
     }
+
+    pub(super) fn ends_with_connection(&self) {
+        self.0.end_with_connection();
+    }
 }
 
 impl Drop for Running {

@@ -4,12 +4,12 @@ use super::body::{BodyTimeouts, RequestBody, ResponseBody, Running};
 use super::guard::Exchanges;
 use crate::stack::{Request, Response};
 use a3s_layers::hop_by_hop::disarm;
-use a3s_layers::peer::{Client, Peer, remove_forwarded};
+use a3s_layers::peer::{Client, Peer, remove_forwarded, remove_misspelt_forwarded};
 use a3s_layers::reject::{Shape, reject};
 use a3s_layers::trailers::TrailerGuard;
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -45,12 +45,14 @@ where
         let running = Running::begin(&self.exchanges);
         let version = request.version();
         let is_bodiless = version == Version::HTTP_2 && request.method() == Method::HEAD;
+        let waits = request.headers().contains_key(EXPECT);
         let may_trail = may_trail(version, request.body());
         let mut request = request.map(|incoming| {
             if incoming.is_end_stream() {
                 Body::empty()
             } else {
-                Body::new(RequestBody::new(incoming, self.timeouts))
+                let (timeouts, exchanges) = (self.timeouts, &self.exchanges);
+                Body::new(RequestBody::new(incoming, timeouts, exchanges, waits))
             }
         });
         if version == Version::HTTP_2 {
@@ -67,8 +69,9 @@ where
             ))
         });
         disarm(request.headers_mut());
-        if !self.peer.is_trusted() {
-            remove_forwarded(request.headers_mut());
+        match self.peer.is_trusted() {
+            true => remove_misspelt_forwarded(request.headers_mut()),
+            false => remove_forwarded(request.headers_mut()),
         }
         let client = Client::of(Arc::clone(&self.peer), request.headers());
         request.extensions_mut().insert(client);
@@ -82,11 +85,16 @@ where
             },
             refusal,
             is_bodiless,
+            has_chunks: version > Version::HTTP_10,
             running: Some(running),
             // HTTP/2 says it with GOAWAY, and has no `Connection`.
             closing: (version < Version::HTTP_2).then(|| Arc::clone(&self.closing)),
         }
     }
+}
+
+fn has_length(response: &Response) -> bool {
+    response.body().size_hint().exact().is_some() || response.headers().contains_key(CONTENT_LENGTH)
 }
 
 /// Whether trailers may come after a body. With HTTP/1 it has to be chunked (RFC 9112, 7.1.2).
@@ -127,6 +135,8 @@ pin_project! {
         refusal: Option<Box<Response>>,
         // HTTP/1's encoder knows what a HEAD is, HTTP/2's would send the body.
         is_bodiless: bool,
+        // HTTP/1.0 has none: there a body without length ends with the connection.
+        has_chunks: bool,
         running: Option<Running>,
         closing: Option<Arc<AtomicBool>>,
     }
@@ -147,15 +157,18 @@ where
         if *this.is_bodiless {
             drop_body(&mut response);
         }
+        let running = this.running.take().expect("polled after it was ready");
         let is_closing = this
             .closing
             .as_ref()
-            .is_some_and(|closing| closing.load(Ordering::Relaxed));
+            .is_some_and(|closing| closing.load(Ordering::Relaxed) || running.has_left_unread());
         if is_closing {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
-        let running = this.running.take().expect("polled after it was ready");
+        if !*this.has_chunks && !has_length(&response) {
+            running.ends_with_connection();
+        }
         Poll::Ready(Ok(response.map(|inner| ResponseBody { inner, running })))
     }
 }

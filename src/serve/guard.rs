@@ -11,6 +11,7 @@
 
 use super::refusal::Refusal;
 use super::walk::{Step, Walk};
+use crate::stack::Socket;
 use bytes::BytesMut;
 use std::future::Future;
 use std::io;
@@ -34,12 +35,14 @@ pub(super) struct GuardLimits {
     pub(super) max_header_bytes: usize,
 }
 
-/// How many exchanges of a connection have begun and ended, told by the service to the guard.
+/// How many exchanges of a connection have begun and ended, told by the service to the guard, and what they mean
+/// for the connection's end.
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
     begun: AtomicU32,
     ended: AtomicU32,
     resting: AtomicBool,
+    with_connection: AtomicBool,
 }
 
 impl Exchanges {
@@ -58,6 +61,16 @@ impl Exchanges {
     /// Whether the guard has found the connection at rest.
     pub(super) fn are_resting(&self) -> bool {
         self.resting.load(Ordering::Relaxed)
+    }
+
+    /// The body of the response that begins now ends where the connection does.
+    pub(super) fn end_with_connection(&self) {
+        self.with_connection.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a client takes the connection's end for that of a body.
+    pub(super) fn do_end_with_connection(&self) -> bool {
+        self.with_connection.load(Ordering::Relaxed)
     }
 
     fn are_running(&self) -> bool {
@@ -83,6 +96,7 @@ pub(super) struct Guard<I> {
     still_since: Option<Instant>,
     moved: bool,
     write_waits: bool,
+    is_marked: bool,
 }
 
 impl<I> Guard<I> {
@@ -106,13 +120,16 @@ impl<I> Guard<I> {
             still_since: None,
             moved: false,
             write_waits: false,
+            is_marked: false,
         }
     }
 
     /// Why reading ended, if the guard ended it at a head. What it ends within a body fails the request that
-    /// the body belongs to, and is answered there.
+    /// the body belongs to, and is answered there. Behind a body that ends with the connection, a refusal would be
+    /// taken for a part of that.
     pub(super) fn refusal(&self) -> Option<Refusal> {
-        self.refusal.filter(|_| self.is_at_head())
+        self.refusal
+            .filter(|_| self.is_at_head() && !self.exchanges.do_end_with_connection())
     }
 
     fn is_at_head(&self) -> bool {
@@ -124,10 +141,6 @@ impl<I> Guard<I> {
         let owed = self.heads.wrapping_sub(self.exchanges.ended());
         // The message whose body was refused is itself in the parser's hands, waiting for more.
         owed > u32::from(!self.is_at_head())
-    }
-
-    pub(super) fn into_io(self) -> I {
-        self.io
     }
 
     /// Whether a response is still owed for a head that the parser has had.
@@ -283,7 +296,24 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guard<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> Guard<I> {
+impl Guard<Socket> {
+    /// The socket, to be read from or closed as any other.
+    pub(super) fn into_io(self) -> Socket {
+        if self.is_marked {
+            self.io.close_on_drop();
+        }
+        self.io
+    }
+
+    /// Sees to it that no client takes for whole what is not: however the connection ends, but for a shutdown when
+    /// all is written, it ends in a reset where a body ends with it.
+    fn mark_end(&mut self) {
+        if !self.is_marked && self.exchanges.do_end_with_connection() {
+            self.is_marked = true;
+            self.io.reset_on_drop();
+        }
+    }
+
     /// Watches a client that does not read, from here too: the parser does not read on while it has another
     /// request in hand, and nothing at all behind a refusal.
     fn wrote(
@@ -301,12 +331,13 @@ impl<I: AsyncWrite + Unpin> Guard<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Guard<I> {
+impl AsyncWrite for Guard<Socket> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.mark_end();
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
         self.wrote(result, cx)
     }
@@ -316,6 +347,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guard<I> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.mark_end();
         let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.wrote(result, cx)
     }
@@ -332,6 +364,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guard<I> {
         if self.refusal().is_some() {
             // The parser has nothing more to say, but whoever drives the connection has.
             return Poll::Ready(Ok(()));
+        }
+        if self.is_marked {
+            self.io.close_on_drop();
         }
         Pin::new(&mut self.io).poll_shutdown(cx)
     }

@@ -100,6 +100,16 @@ impl Socket {
             Self::Tls(stream) => stream.get_ref().0.set_zero_linger(),
         };
     }
+
+    /// Takes [`Socket::reset_on_drop`] back.
+    pub fn close_on_drop(&self) {
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(_) => return,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let _ = SockRef::from(stream).set_linger(None);
+    }
 }
 
 impl AsyncRead for Socket {
