@@ -88,6 +88,71 @@ async fn http_1_0_gets_a_body_of_unknown_length_until_the_end() {
 
 const OLD: &str = "GET / HTTP/1.0\r\nHost: a\r\n\r\n";
 
+#[tokio::test]
+async fn a_body_that_nobody_reads_ends_its_connection_and_a_short_one_does_not() {
+    let server = Server::start().await;
+    let gateway = Setup::to(&server)
+        .set(
+            "middlewares/ours",
+            json!({"type": "ip-allow", "allowed_ips": ["192.0.2.1"]}),
+        )
+        .set("routers/all/middlewares", json!(["ours"]))
+        .start()
+        .await;
+    let post =
+        |fields: &str, body: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}");
+    let length = |length| format!("Content-Length: {length}");
+    for unread in [
+        post(&length(100_000_000), &"x".repeat(1000)),
+        post(&length(8193), ""),
+        post("Transfer-Encoding: chunked", "3\r\nabc\r\n"),
+        post("Expect: 100-continue\r\nContent-Length: 3", ""),
+    ] {
+        let (answer, rest, _) = gateway.ask_to_end(&unread).await;
+        let told = answer.header("connection");
+        assert_eq!((answer.status(), told.as_deref()), (403, Some("close")));
+        assert!(rest.is_empty(), "{unread:?}");
+    }
+    let mut wire = gateway.wire().await;
+    for kept in [
+        post(&length(3), "abc"),
+        post(&length(4000), &"x".repeat(4000)),
+        GET.to_owned(),
+    ] {
+        wire.send(&kept).await;
+        let answer = wire.answer().await;
+        assert_eq!((answer.status(), answer.header("connection")), (403, None));
+    }
+    assert_eq!(server.accepted(), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_a_server_reads_keeps_its_connection() {
+    let server = Server::start().await;
+    let gateway = Setup::to(&server).start().await;
+    let mut wire = gateway.wire().await;
+    let body = "x".repeat(100_000);
+    for fields in [
+        "Content-Length: 100000\r\n\r\n".to_owned(),
+        "Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n".to_owned(),
+        "Transfer-Encoding: chunked\r\n\r\n186a0\r\n".to_owned(),
+    ] {
+        let end = if fields.contains("chunked") {
+            "\r\n0\r\nt: x\r\n\r\n"
+        } else {
+            ""
+        };
+        wire.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}{body}{end}"))
+            .await;
+        let mut answer = wire.answer().await;
+        if answer.status() == 100 {
+            answer = wire.answer().await;
+        }
+        assert_eq!((answer.status(), answer.header("connection")), (200, None));
+        assert_eq!(server.last().body.len(), 100_000);
+    }
+}
+
 /// A server whose answers a test feeds.
 async fn fed() -> (Server, Arc<Mutex<Vec<Feed>>>) {
     let feeds = Arc::new(Mutex::new(Vec::new()));

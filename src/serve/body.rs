@@ -7,7 +7,7 @@ use a3s_layers::peer::remove_forwarded;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TE};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -26,18 +26,34 @@ pub(super) struct BodyTimeouts {
     pub(super) whole: Option<Duration>,
 }
 
+/// What is left of a body that nobody wants, and no more, may be thrown away to keep its connection. It has come
+/// with the head, as a rule; the parser reads once more, and closes where that is not all.
+const THROWN_AWAY: u64 = 8 * 1024;
+
 /// The body of a request, with a limit on how long it may be silent.
 pub(super) struct RequestBody {
     incoming: Incoming,
+    exchanges: Arc<Exchanges>,
+    thrown_away: u64,
+    is_over: bool,
     idle: Duration,
     deadline: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, timeouts: BodyTimeouts) -> Self {
+    /// A client that `waits` has been told to send it only when it is asked for (RFC 9110, 10.1.1).
+    pub(super) fn new(
+        incoming: Incoming,
+        timeouts: BodyTimeouts,
+        exchanges: &Arc<Exchanges>,
+        waits: bool,
+    ) -> Self {
         Self {
             incoming,
+            exchanges: Arc::clone(exchanges),
+            thrown_away: if waits { 0 } else { THROWN_AWAY },
+            is_over: false,
             idle: timeouts.idle,
             deadline: timeouts.whole.map(|whole| Instant::now() + whole),
             timer: None,
@@ -67,6 +83,7 @@ impl http_body::Body for RequestBody {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.timer = None;
+                self.is_over = !matches!(&frame, Some(Ok(frame)) if frame.is_data());
                 Poll::Ready(frame.map(|frame| {
                     frame
                         .map(settle_trailers)
@@ -85,6 +102,16 @@ impl http_body::Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let is_over = self.is_over || self.incoming.is_end_stream();
+        let left = self.incoming.size_hint().upper();
+        if !is_over && left.is_none_or(|left| left > self.thrown_away) {
+            self.exchanges.leave_unread();
+        }
     }
 }
 
@@ -111,6 +138,10 @@ impl Running {
     pub(super) fn begin(exchanges: &Arc<Exchanges>) -> Self {
         exchanges.begin();
         Self(Arc::clone(exchanges))
+    }
+
+    pub(super) fn has_left_unread(&self) -> bool {
+        self.0.have_left_unread()
     }
 
     pub(super) fn ends_with_connection(&self) {

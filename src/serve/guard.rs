@@ -43,6 +43,7 @@ pub(super) struct Exchanges {
     ended: AtomicU32,
     resting: AtomicBool,
     with_connection: AtomicBool,
+    unread: AtomicBool,
 }
 
 impl Exchanges {
@@ -71,6 +72,16 @@ impl Exchanges {
     /// Whether a client takes the connection's end for that of a body.
     pub(super) fn do_end_with_connection(&self) -> bool {
         self.with_connection.load(Ordering::Relaxed)
+    }
+
+    /// More of a request's body is given up than is thrown away to keep a connection.
+    pub(super) fn leave_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a connection is of no more use, as nobody has read what stands next on it.
+    pub(super) fn have_left_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
     }
 
     fn are_running(&self) -> bool {
