@@ -158,6 +158,7 @@ async fn the_server_of_pages_is_shown_no_secrets() {
         [
             "accept-language",
             "host",
+            "x-error-page-for",
             "x-forwarded-for",
             "x-forwarded-host",
             "x-forwarded-port",
@@ -207,6 +208,58 @@ async fn without_a_page_the_error_is_as_it_was() {
     assert!(is_own(&gateway.h1().await.get("/503").await));
     // And the gateway is none the worse.
     assert_eq!(gateway.h1().await.get("/200").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_page_that_breaks_off_early_leaves_the_error_as_it_was() {
+    let server = failing().await;
+    let settings = json!({ "status": ["400-599"], "timeout": "200ms" });
+    let gateway = with_pages(&server, &server, settings.clone()).start().await;
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nab\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n",
+    ] {
+        let broken = Server::says(answer).await;
+        gateway
+            .become_(&with_pages(&server, &broken, settings.clone()))
+            .await;
+        for mut client in clients(&gateway).await {
+            assert!(is_own(&client.get("/503").await), "{answer:?}");
+        }
+    }
+    // A head, and then silence.
+    let silent = Server::raw(|mut wire, _| async move {
+        wire.head().await;
+        wire.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n")
+            .await;
+        wire.hang().await;
+    })
+    .await;
+    gateway
+        .become_(&with_pages(&server, &silent, settings))
+        .await;
+    assert!(is_own(&gateway.h1().await.get("/503").await));
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_its_own_server_of_pages_asks_itself_once() {
+    let server = failing_pages().await;
+    let settings = json!({ "status": ["400-599"] });
+    let gateway = with_pages(&server, &server, settings.clone()).start().await;
+    let itself = format!("http://{}", gateway.address());
+    let setup = with_pages(&server, &server, settings).service("pages", &itself);
+    gateway.become_(&setup).await;
+    for (count, mut client) in (1..).zip(clients(&gateway).await) {
+        let reply = client.get("/a").await;
+        assert_eq!((reply.status.as_u16(), &*reply.text()), (404, "no page"));
+        assert_eq!(server.requests(), 2 * count);
+        let asked = server.last();
+        assert_eq!(asked.target, "/404.html");
+        assert_eq!(asked.header("x-error-page-for").as_deref(), Some("404"));
+    }
 }
 
 async fn failing_pages() -> Server {

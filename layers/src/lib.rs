@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod auth;
 pub mod balance;
+mod begun;
 pub mod body_limit;
 pub mod buffering;
 pub mod builder;

@@ -214,6 +214,7 @@ async fn the_page_is_asked_for_without_what_is_not_its_business() {
         (&Method::GET, "/e/500?from=%2Fa%3Fb%3Dc")
     );
     let expected = map(&[
+        ("x-error-page-for", "500"),
         ("host", "a.com"),
         ("accept", "text/html"),
         ("accept-language", "de"),
@@ -267,6 +268,112 @@ async fn an_answer_to_grpc_is_left_alone() {
     let answer = ask(&layer, asked, response(503, &[], "own")).await;
     assert_eq!(text(answer).await, "own");
     assert!(seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_request_for_a_page_gets_none_of_its_own() {
+    let (service, seen) = page();
+    let layer = ErrorPagesLayer::new([404..=404], service);
+    let asked = get(&[("x-error-page-for", "404")]);
+    let answer = ask(&layer, asked, response(404, &[("etag", "\"own\"")], "own")).await;
+    assert_eq!(answer.headers()["etag"], "\"own\"");
+    assert_eq!(text(answer).await, "own");
+    assert!(seen.lock().unwrap().is_empty());
+}
+
+/// What a body does next.
+#[derive(Clone, Copy)]
+enum Next {
+    Piece(&'static str),
+    Long,
+    Trailers,
+    Breaks,
+    Stalls,
+}
+
+/// A body that does one after the other, and is at its end then; it stalls for ever.
+struct Script(std::slice::Iter<'static, Next>);
+
+impl http_body::Body for Script {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let [Next::Stalls, ..] = self.0.as_slice() {
+            return Poll::Pending;
+        }
+        Poll::Ready(match self.0.next() {
+            None | Some(Next::Stalls) => None,
+            Some(Next::Piece(piece)) => Some(Ok(Frame::data(Bytes::from_static(piece.as_bytes())))),
+            Some(Next::Long) => Some(Ok(Frame::data(vec![b'a'; 64 << 10].into()))),
+            Some(Next::Trailers) => Some(Ok(Frame::trailers(map(&[("x-sum", "1")])))),
+            Some(Next::Breaks) => Some(Err("it broke".into())),
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_breaks_off_early_leaves_the_answer_that_there_was() {
+    use Next::{Breaks, Piece, Stalls, Trailers};
+    for (script, expected) in [
+        (&[Breaks][..], "own"),
+        (&[Stalls], "own"),
+        (&[Piece(""), Stalls], "own"),
+        (&[Piece("ab"), Breaks], "own"),
+        (&[Piece("ab"), Piece("cd"), Breaks], "own"),
+        (&[], ""),
+        (&[Piece("ab")], "ab"),
+        (&[Piece("ab"), Piece(""), Piece("cd")], "abcd"),
+        (&[Piece("ab"), Trailers], "ab"),
+        (&[Trailers], ""),
+    ] {
+        let (service, _) = pages(move || async move {
+            let body = Body::new(Script(script.iter()));
+            Ok::<_, BoxError>(Response::new(body))
+        });
+        let layer = ErrorPagesLayer::new([503..=503], service).timeout(Duration::from_secs(1));
+        let given: Lines = &[("content-type", "text/plain"), ("etag", "\"own\"")];
+        let answer = ask(&layer, get(&[]), response(503, given, "own")).await;
+        assert_eq!(answer.status(), 503);
+        let is_own = answer.headers().contains_key("etag");
+        let collected = answer.into_body().collect().await.unwrap();
+        let has_trailers = matches!(script.last(), Some(Trailers));
+        assert_eq!(collected.trailers().is_some(), has_trailers);
+        assert_eq!(
+            (collected.to_bytes(), is_own),
+            (expected.into(), expected == "own")
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_pauses_or_is_long_goes_out_as_far_as_it_is_there() {
+    let (service, _) = pages(|| async {
+        let body = Body::new(Script([Next::Piece("ab"), Next::Stalls].iter()));
+        Ok::<_, BoxError>(Response::new(body))
+    });
+    let layer = ErrorPagesLayer::new([503..=503], service).timeout(Duration::from_secs(1));
+    let begin = tokio::time::Instant::now();
+    let answer = ask(&layer, get(&[]), response(503, &[], "own")).await;
+    assert_eq!(begin.elapsed(), Duration::from_secs(1));
+    let mut body = answer.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first, "ab");
+    // One that breaks off when it is on its way cannot be taken back.
+    let (service, _) = pages(|| async {
+        let body = Body::new(Script([Next::Long, Next::Breaks].iter()));
+        Ok::<_, BoxError>(Response::new(body))
+    });
+    let layer = ErrorPagesLayer::new([503..=503], service);
+    let mut body = ask(&layer, get(&[]), response(503, &[], "own"))
+        .await
+        .into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first.len(), 64 << 10);
+    body.frame().await.unwrap().unwrap_err();
 }
 
 /// A body that tells when it is dropped.

@@ -26,13 +26,14 @@ mod query;
 
 pub use query::{PageQuery, PageQueryError};
 
+use crate::begun::begun;
 use crate::error::{BoxError, Chain};
 use crate::peer::Client;
 use crate::reject::Shape;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue, VARY};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -40,10 +41,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt};
 
 /// How long a page may take to begin, where nothing else is said.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much of a page is waited for before it takes the place of the answer. Most pages are here whole by then.
+const BEGINNING: usize = 64 << 10;
+
+/// The field of a request for a page, with the status that the page is for.
+///
+/// A request that has it gets no page: where the service of the pages is this layer once more, or another one that
+/// asks this one, the way ends here. A client that sends it gets errors as they are.
+pub const X_ERROR_PAGE_FOR: HeaderName = HeaderName::from_static("x-error-page-for");
 
 /// Gives answers of some statuses the body of a page that the service `P` makes.
 ///
@@ -53,11 +64,13 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// - The page is asked for with `GET`, or `HEAD` where the request was, by who asks and what they can read: `Host`,
 ///   `Accept`, `Accept-Encoding`, `Accept-Language`, forwarded fields and those of a trace. It is shown no cookies, no
 ///   credentials and no body.
-/// - Where there is no page, because its service fails, takes too long or answers with something else than success,
-///   the answer is the one that there was.
+/// - Where there is no page, because its service fails, takes too long, answers with something else than success or
+///   breaks off, the answer is the one that there was. Up to 64 KiB of a page are waited for; one that breaks off
+///   later cannot be taken back.
 /// - Answers to gRPC are left alone: their error is not in the body.
 ///
-/// The page is asked for below this layer: an error of its own gets no page.
+/// The page is asked for below this layer: an error of its own gets no page. Nor does one of a request with
+/// [`X_ERROR_PAGE_FOR`], which every request for a page has, so that none goes round in a circle.
 #[derive(Debug)]
 pub struct ErrorPagesLayer<P> {
     pages: Arc<Pages<P>>,
@@ -99,7 +112,9 @@ impl<P: Clone> ErrorPagesLayer<P> {
         self
     }
 
-    /// How long to wait for the head of a page before the answer goes as it is; 5 s where nothing else is said.
+    /// How long to wait for a page to begin before the answer goes as it is; 5 s where nothing else is said.
+    ///
+    /// A page that has begun goes out when it is whole, or 64 KiB of it are there, or this time is over.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         Arc::make_mut(&mut self.pages).timeout = timeout;
         self
@@ -225,20 +240,31 @@ where
         let Some(uri) = self.query.uri(response.status(), &asked.url) else {
             return response;
         };
-        let request = self.service.clone().oneshot(asked.request(uri));
-        match tokio::time::timeout(self.timeout, request).await {
-            Ok(Ok(page)) if page.status().is_success() => dress(response, page),
+        let deadline = Instant::now() + self.timeout;
+        let request = self
+            .service
+            .clone()
+            .oneshot(asked.request(uri, response.status()));
+        let (head, body) = match timeout_at(deadline, request).await {
+            Ok(Ok(page)) if page.status().is_success() => page.into_parts(),
             Ok(Ok(page)) => {
                 tracing::debug!(status = page.status().as_u16(), "no page for an error");
-                response
+                return response;
             }
             Ok(Err(error)) => {
                 let error = error.into();
                 tracing::debug!(error = %Chain(&*error), "no page for an error");
-                response
+                return response;
             }
             Err(_) => {
                 tracing::debug!("no page for an error in time");
+                return response;
+            }
+        };
+        match begun(Body::new(body), BEGINNING, deadline).await {
+            Ok(body) => dress(response, &head.headers, body),
+            Err(error) => {
+                tracing::debug!(error = %Chain(&*error), "no page for an error");
                 response
             }
         }
@@ -256,7 +282,8 @@ struct Asked {
 
 impl Asked {
     fn by<B>(request: &Request<B>) -> Option<Self> {
-        if Shape::of(request.headers()) == Shape::Grpc {
+        let is_for_page = request.headers().contains_key(X_ERROR_PAGE_FOR);
+        if is_for_page || Shape::of(request.headers()) == Shape::Grpc {
             return None;
         }
         let fields = request.headers().iter();
@@ -271,7 +298,7 @@ impl Asked {
         })
     }
 
-    fn request(self, uri: Uri) -> Request<Body> {
+    fn request(self, uri: Uri, status: StatusCode) -> Request<Body> {
         let mut request = Request::new(Body::empty());
         if self.is_head {
             *request.method_mut() = Method::HEAD;
@@ -280,6 +307,8 @@ impl Asked {
         for (name, value) in self.fields {
             request.headers_mut().append(name, value);
         }
+        let status = HeaderValue::from(status.as_u16());
+        request.headers_mut().insert(X_ERROR_PAGE_FOR, status);
         if let Some(client) = self.client {
             request.extensions_mut().insert(client);
         }
@@ -306,13 +335,8 @@ fn is_told(name: &HeaderName) -> bool {
 }
 
 /// The answer with the body of the page.
-fn dress<Q>(response: Response<Body>, page: Response<Q>) -> Response<Body>
-where
-    Q: http_body::Body<Data = Bytes> + Send + 'static,
-    Q::Error: Into<BoxError>,
-{
+fn dress(response: Response<Body>, page: &HeaderMap, body: Body) -> Response<Body> {
     let (mut head, _) = response.into_parts();
-    let (page, body) = page.into_parts();
     let described: Vec<_> = head
         .headers
         .keys()
@@ -322,12 +346,12 @@ where
     for name in described {
         head.headers.remove(name);
     }
-    for (name, value) in &page.headers {
+    for (name, value) in page {
         if name.as_str().starts_with("content-") || name == VARY {
             head.headers.append(name.clone(), value.clone());
         }
     }
-    Response::from_parts(head, Body::new(body))
+    Response::from_parts(head, body)
 }
 
 /// Whether a field speaks of the body that it came with, and of no other.
