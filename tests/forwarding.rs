@@ -254,8 +254,11 @@ async fn what_a_trusted_proxy_says_is_kept_and_added_to() {
         assert_eq!(seen.header("x-forwarded-host").as_deref(), Some("a"));
     }
     let head = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: b\r\n\
-        X-Forwarded-Port: 443\r\nForwarded: for=1.1.1.1\r\nX-Forwarded-User: me\r\n\r\n";
+        X-Forwarded-Port: 443\r\nForwarded: for=1.1.1.1\r\nX-Forwarded-User: me\r\n\
+        X_Forwarded_For: 9.9.9.9\r\nX-Forwarded_Host: c\r\nX_Real_Ip: 9.9.9.9\r\n\r\n";
     let (seen, _gateway) = heard(trust, head).await;
+    let mut names = seen.headers.iter().map(|(name, _)| name);
+    assert!(!names.any(|name| name.contains('_')), "what no proxy means");
     for (name, value) in [
         ("x-forwarded-proto", "https"),
         ("x-forwarded-host", "b"),

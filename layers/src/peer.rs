@@ -173,6 +173,22 @@ pub fn remove_forwarded(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes the forwarded headers whose names have `_` for `-`.
+///
+/// A server does this to the requests of trusted proxies too: none of them means these names, and many hand on what
+/// their clients write in them, which CGI and its heirs take for the word of the proxy.
+pub fn remove_misspelt_forwarded(headers: &mut HeaderMap) {
+    // Nearly always empty, and then it allocates nothing.
+    let forged: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_') && is_forwarded(name.as_str().as_bytes()))
+        .cloned()
+        .collect();
+    for name in forged {
+        headers.remove(name);
+    }
+}
+
 fn is_forwarded(name: &[u8]) -> bool {
     let same = |known: &[u8], name: &[u8]| {
         known.len() == name.len()
@@ -236,7 +252,7 @@ pub use connect_info::{ClientLayer, ClientService};
 /// The client's address in an axum app.
 #[cfg(feature = "connect-info")]
 mod connect_info {
-    use super::{Client, Peer, TrustedProxies, remove_forwarded};
+    use super::{Client, Peer, TrustedProxies, remove_forwarded, remove_misspelt_forwarded};
     use axum::extract::ConnectInfo;
     use http::Request;
     use std::net::SocketAddr;
@@ -245,7 +261,8 @@ mod connect_info {
     use tower::{Layer, Service};
 
     /// Says of each request who its client is, from axum's `ConnectInfo<SocketAddr>`
-    /// (`into_make_service_with_connect_info`), and removes forwarded headers of those who are not trusted.
+    /// (`into_make_service_with_connect_info`), and removes forwarded headers of those who are not trusted, and of
+    /// everybody those with `_` for `-`.
     ///
     /// Layers that judge by the client's address (`ip_allow`, `rate_limit`, `in_flight`) belong below it.
     ///
@@ -312,8 +329,9 @@ mod connect_info {
                     trusted,
                 } = &self.layer;
                 let peer = Peer::new(address, *local_port, *is_tls, trusted);
-                if !peer.is_trusted() {
-                    remove_forwarded(request.headers_mut());
+                match peer.is_trusted() {
+                    true => remove_misspelt_forwarded(request.headers_mut()),
+                    false => remove_forwarded(request.headers_mut()),
                 }
                 let client = Client::of(Arc::new(peer), request.headers());
                 request.extensions_mut().insert(client);
@@ -354,6 +372,25 @@ mod tests {
         }
         remove_forwarded(&mut headers);
         assert_eq!(headers.len(), 3);
+        assert!(headers.values().all(|value| value == "kept"));
+    }
+
+    #[test]
+    fn a_trusted_proxy_means_no_names_with_underscores() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "x_forwarded_for",
+            "x-forwarded_uri",
+            "x-forwarded-client_cert",
+            "x_real_ip",
+        ] {
+            headers.insert(name, HeaderValue::from_static("forged"));
+        }
+        for name in ["x-forwarded-for", "x-real-ip", "forwarded", "x_request_id"] {
+            headers.insert(name, HeaderValue::from_static("kept"));
+        }
+        remove_misspelt_forwarded(&mut headers);
+        assert_eq!(headers.len(), 4);
         assert!(headers.values().all(|value| value == "kept"));
     }
 

@@ -1,7 +1,10 @@
 //! What the service is asked.
 
 use crate::hop_by_hop::strip_request;
-use crate::peer::{Client, X_FORWARDED_FOR, X_FORWARDED_PROTO, is_https, remove_forwarded};
+use crate::peer::{
+    Client, X_FORWARDED_FOR, X_FORWARDED_PROTO, is_https, remove_forwarded,
+    remove_misspelt_forwarded,
+};
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{
@@ -126,8 +129,9 @@ impl Question {
         for name in NOT_SENT {
             headers.remove(name);
         }
-        if facts.client.is_none() {
-            remove_forwarded(headers);
+        match facts.client {
+            None => remove_forwarded(headers),
+            Some(_) => remove_misspelt_forwarded(headers),
         }
         if !facts.hands_on {
             headers.remove(FORWARDED);
