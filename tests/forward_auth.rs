@@ -152,6 +152,21 @@ async fn a_service_that_fails_lets_nobody_pass_until_it_is_back() {
                 wire.send(answer).await;
                 wire.hang().await;
             }
+            8 => {
+                // A refusal that breaks at its first chunk.
+                let head = "HTTP/1.1 401 Unauthorized\r\ntransfer-encoding: chunked\r\n\r\n";
+                wire.send(format!("{head}zz\r\nno\r\n")).await;
+            }
+            9 => {
+                wire.send("HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\n")
+                    .await;
+            }
+            10 => {
+                // One of which nothing but the head comes.
+                wire.send("HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\n")
+                    .await;
+                wire.hang().await;
+            }
             _ => {
                 wire.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
                     .await;
@@ -164,7 +179,7 @@ async fn a_service_that_fails_lets_nobody_pass_until_it_is_back() {
     settings["timeout"] = json!("300ms");
     let gateway = start(&server, settings).await;
     let mut client = gateway.h1().await;
-    for failure in 0..8 {
+    for failure in 0..11 {
         let reply = client.get("/").await;
         assert_eq!(reply.status, 503, "{failure}");
         assert_eq!(reply.headers["retry-after"], "1");
@@ -388,7 +403,7 @@ async fn what_a_trusted_proxy_says_is_handed_on_where_it_is_to_be() {
     ] {
         let mut settings = settings(&auth);
         settings["trust_forward_header"] = json!(trusts);
-        settings["request_headers"] = json!(["X-Only"]);
+        settings["request_headers"] = json!(["X-Only", "X_Forwarded_Uri"]);
         let gateway = setup(&server, settings)
             .set("entrypoints/web/trusted_proxies", json!(["127.0.0.1"]))
             .start()
@@ -400,6 +415,7 @@ async fn what_a_trusted_proxy_says_is_handed_on_where_it_is_to_be() {
             ("x-forwarded-uri", "/a"),
             ("x-forwarded-host", "a.example"),
             ("x-forwarded-proto", "https"),
+            ("x_forwarded_uri", "/forged"),
         ] {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
@@ -412,6 +428,7 @@ async fn what_a_trusted_proxy_says_is_handed_on_where_it_is_to_be() {
             ("x-forwarded-proto", Some("https")),
             ("x-only", Some("1")),
             ("authorization", None),
+            ("x_forwarded_uri", None),
         ] {
             assert_eq!(question.header(name).as_deref(), expected, "{name}");
         }

@@ -175,6 +175,10 @@ async fn a_trusted_proxy_is_believed_as_far_as_it_is_told() {
         ("x-forwarded-uri", "/b"),
         ("x-forwarded-port", "81"),
         ("forwarded", "for=192.0.2.7"),
+        ("x_forwarded_uri", "/forged"),
+        ("x-forwarded_client_cert", "forged"),
+        ("x_real_ip", "192.0.2.66"),
+        ("x-forwarded-client-cert", "the proxy's"),
     ];
     let plain = &["192.0.2.7", "a", "GET", "http", "/"];
     let handed_on = &["192.0.2.7, 10.0.0.9, 10.0.0.1", "b", "PUT", "http", "/b"];
@@ -195,6 +199,9 @@ async fn a_trusted_proxy_is_believed_as_far_as_it_is_told() {
         });
         assert_eq!(told.each_ref().map(String::as_str), *expected);
         assert_eq!(question.headers()["x-real-ip"], "192.0.2.7");
+        let names = question.headers().keys();
+        assert_eq!(names.filter(|name| name.as_str().contains('_')).count(), 0);
+        assert!(question.headers().contains_key("x-forwarded-client-cert"));
         let is_handed_on = trusts && by_proxy;
         assert_eq!(question.headers().contains_key("forwarded"), is_handed_on);
     }
@@ -432,6 +439,39 @@ async fn the_body_of_a_refusal_has_a_limit_and_may_not_stall() {
     body.frame().await.unwrap().unwrap();
     let error = body.frame().await.unwrap().unwrap_err();
     assert!(error.to_string().contains("came to a halt"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_whose_body_does_not_begin_is_none() {
+    let refusing = |body: fn() -> Body| {
+        let auth = Questions::default().with(move || {
+            let mut response = Response::new(body());
+            *response.status_mut() = 401.try_into().unwrap();
+            response
+        });
+        layer(auth)
+    };
+    let broken = refusing(|| Body::new(Broken));
+    assert_unavailable(ask(&broken, get(&[])).await).await;
+    let begin = tokio::time::Instant::now();
+    let silent = refusing(|| stalling(&[])).timeout(Duration::from_secs(2));
+    assert_unavailable(ask(&silent, get(&[])).await).await;
+    assert_eq!(begin.elapsed(), Duration::from_secs(2));
+}
+
+/// A body that breaks at its first frame.
+struct Broken;
+
+impl http_body::Body for Broken {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
+        Poll::Ready(Some(Err("it broke".into())))
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -47,6 +47,7 @@ mod question;
 pub use cache::{Cache, Credential, CredentialError, Part, PartError};
 
 use crate::answer::AnswerFuture;
+use crate::begun::begun;
 use crate::error::{BoxError, Chain};
 use crate::own_header;
 use crate::reject::{Shape, reject};
@@ -61,7 +62,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt};
 
 /// How long the service may take to answer, unless told otherwise.
@@ -147,8 +148,8 @@ impl<A> ForwardAuthLayer<A> {
         self.with(|settings| settings.question.trust(trusts))
     }
 
-    /// How long the service may take for the head of its answer; 5 seconds by default. A body may be silent for as
-    /// long.
+    /// How long the service may take for the head of its answer, and a refusal for the first of its body; 5 seconds
+    /// by default. Later that body may be silent for as long.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|settings| settings.timeout = timeout)
@@ -287,11 +288,15 @@ impl Settings {
         R: http_body::Body<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
-        let asked = timeout(self.timeout, auth.oneshot(question)).await;
+        let deadline = Instant::now() + self.timeout;
+        let asked = timeout_at(deadline, auth.oneshot(question)).await;
         let answer = asked?.map_err(Into::into)?;
         if !answer.status().is_success() {
-            return answer::refusal(answer, self.max_answer_body, self.timeout)
-                .map(Decision::Refuse);
+            let answer = answer::refusal(answer, self.max_answer_body, self.timeout)?;
+            let (head, body) = answer.into_parts();
+            // A head alone is no answer yet: what breaks off here is still no one's.
+            let body = begun(body, 1, deadline).await?;
+            return Ok(Decision::Refuse(Response::from_parts(head, body)));
         }
         let (head, body) = answer.into_parts();
         answer::drain(body).await;
