@@ -183,6 +183,27 @@ async fn a_secret_is_all_that_is_needed() {
 }
 
 #[tokio::test]
+async fn the_query_of_a_url_is_shown_to_nobody_and_sent() {
+    let (server, keys) = (Server::start().await, Server::start().await);
+    let url = |key: &str| json!({ "jwks_url": format!("{keys}/jwks?api={key}") });
+    let gateway = with(&server, url("TOPSECRET")).admin().start().await;
+    eventually("the keys are asked for", || keys.requests() > 0).await;
+    assert_eq!(keys.last().target, "/jwks?api=TOPSECRET");
+    let shown = gateway.admin("/api/gateway/config").await;
+    let shown = shown.to_string();
+    assert!(shown.contains(&format!("{keys}/jwks?***")), "{shown}");
+    assert!(!shown.contains("TOPSECRET"), "{shown}");
+    // Another key is another URL.
+    gateway
+        .become_(&with(&server, url("another")).admin())
+        .await;
+    eventually("they are asked for anew", || {
+        keys.last().target == "/jwks?api=another"
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_a_client_writes_by_hand_gets_no_further() {
     let server = Server::start().await;
     let gateway = with(&server, json!({ "value": SECRET })).start().await;

@@ -85,5 +85,6 @@ fn jwks(url: &HttpUrl, config: &JwtConfig) -> Result<Jwks, BoxError> {
         refresh: config.jwks_refresh,
         timeout: config.jwks_timeout,
     };
-    Ok(Jwks::new(client, url.to_string().parse()?, settings))
+    let whole = format!("{}{}", url.server(), url.path_and_query());
+    Ok(Jwks::new(client, whole.parse()?, settings))
 }

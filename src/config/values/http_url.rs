@@ -4,8 +4,9 @@ use super::{STAND_IN, Scheme, ServerUrl, ValueError, parsed};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
-/// Where to ask, and for what: `https://auth.example/check?x=1`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Where to ask, and for what: `https://auth.example/check?x=1`. A query may have a key in it: printed and serialized
+/// it is `***`.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct HttpUrl {
     server: ServerUrl,
     path: String,
@@ -68,7 +69,16 @@ impl FromStr for HttpUrl {
 
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.server, self.path)
+        match self.path.split_once('?') {
+            Some((path, _)) => write!(f, "{}{path}?***", self.server),
+            None => write!(f, "{}{}", self.server, self.path),
+        }
+    }
+}
+
+impl fmt::Debug for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 
@@ -103,6 +113,17 @@ mod tests {
             let url: HttpUrl = text.parse().unwrap();
             assert_eq!(url.server().to_string(), server);
             assert_eq!(url.path_and_query(), path);
+            let shown = match path.split_once('?') {
+                Some((path, _)) => format!("{server}{path}?***"),
+                None => format!("{server}{path}"),
+            };
+            assert_eq!(
+                (format!("{url}"), format!("{url:?}")),
+                (shown.clone(), shown.clone())
+            );
+            assert_eq!(serde_json::to_value(&url).unwrap(), shown);
+            let other: HttpUrl = format!("{text}?key=2").parse().unwrap();
+            assert_ne!(url, other, "for a reload it is another");
         }
         for (text, span) in [
             ("a/b", None),
