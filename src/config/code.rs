@@ -79,6 +79,7 @@ codes! {
     OpenAdmin = "W008", "Everybody who reaches the admin API may ask.";
     PlainSecret = "W009", "A secret stands in the file as it is, where a hash would do.";
     WeakSecret = "W010", "A secret is so short that it can be guessed.";
+    WideCache = "W011", "An answer for one page is remembered for all.";
 }
 
 impl Code {

@@ -70,13 +70,12 @@ impl Place<'_, '_> {
     /// A header in which a client shows a credential, or a server is told something of it: none that every request
     /// has, or that is gone when a request comes to a middleware.
     pub(crate) fn header(&mut self, keys: &[Key<'_>], name: &HeaderName) {
-        match name == HOST {
-            true => self.report(
-                keys,
-                Problem::new(Code::InvalidValue, "`Host` names the server"),
-            ),
-            false => self.header_or_host(keys, name),
-        }
+        let message = match name {
+            _ if name == HOST => "`Host` names the server".to_owned(),
+            _ if is_own(name) => format!("the gateway itself says what is in `{name}`"),
+            _ => return self.header_or_host(keys, name),
+        };
+        self.report(keys, Problem::new(Code::InvalidValue, message));
     }
 
     /// A header by which requests are told apart, if what they are counted by is one. It may be `Host`.
@@ -165,6 +164,22 @@ impl Place<'_, '_> {
         let path = path(self.name, &[key.into()]);
         self.check.file(&path, file, key);
     }
+}
+
+/// Whether the gateway writes a header itself, where it forwards a request or strips its path, or servers read it as
+/// one that it writes (`_` for `-`).
+fn is_own(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    matches!(
+        &*name,
+        "forwarded"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-prefix"
+            | "x-forwarded-proto"
+            | "x-real-ip"
+    )
 }
 
 fn path<'k>(name: &'k str, keys: &[Key<'k>]) -> Vec<Key<'k>> {

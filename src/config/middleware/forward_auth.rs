@@ -161,5 +161,17 @@ impl DecisionCacheConfig {
                 }
             }
         }
+        // What is no part at all may have been meant for one of the two, and is told already.
+        let tells_pages_apart =
+            |part: &String| matches!(part.parse(), Ok(Part::Uri | Part::Path) | Err(_));
+        if !self.parts.iter().any(tells_pages_apart) {
+            let message = "neither `uri` nor `path` is in it: who may see one page may see all, for as long as `ttl`";
+            let problem = Problem::new(Code::WideCache, message);
+            let help = "add `uri`, unless the service decides without looking at the path";
+            place.report(
+                &["cache".into(), "parts".into()],
+                problem.help(help.to_owned()),
+            );
+        }
     }
 }

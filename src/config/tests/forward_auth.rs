@@ -36,6 +36,16 @@ fn each_key_of_forward_auth_is_judged_where_it_stands() {
         ),
         (
             format!(
+                "{whole}\n  forward_auth_response_headers = [\"X-Forwarded-User\", \"X-Forwarded-For\", \"X_Real_IP\", \"Forwarded\"]"
+            ),
+            &[
+                "20:56 E006 the gateway itself says what is in `x-forwarded-for`",
+                "20:75 E006 the gateway itself says what is in `x_real_ip`",
+                "20:88 E006 the gateway itself says what is in `forwarded`",
+            ],
+        ),
+        (
+            format!(
                 "{whole}\n  timeout = \"0s\"\n  max_in_flight = 0\n  max_answer_body = \"1GiB\""
             ),
             &[
@@ -59,6 +69,22 @@ fn each_key_of_forward_auth_is_judged_where_it_stands() {
                 "22:11 E008 `ttl` is out of range: 0s is not from 1s to 1d",
                 "23:19 E008 `max_entries` is out of range: 0 is not from 1 to 10000000",
                 "24:22 E006 `body` is no part of a request: the parts are `method`, `host`, `uri`, `path`, `client-ip` and `header:NAME`",
+            ],
+        ),
+        (
+            format!(
+                "{whole}\n  cache {{\n    key = \"cookie:session\"\n    ttl = \"30s\"\n    parts = []\n  }}"
+            ),
+            &[
+                "23:13 W011 neither `uri` nor `path` is in it: who may see one page may see all, for as long as `ttl`; add `uri`, unless the service decides without looking at the path",
+            ],
+        ),
+        (
+            format!(
+                "{whole}\n  cache {{\n    key = \"cookie:session\"\n    ttl = \"30s\"\n    parts = [\"method\", \"host\", \"client-ip\"]\n  }}"
+            ),
+            &[
+                "23:13 W011 neither `uri` nor `path` is in it: who may see one page may see all, for as long as `ttl`; add `uri`, unless the service decides without looking at the path",
             ],
         ),
         (

@@ -129,6 +129,12 @@ fn what_is_wrong_is_told_where_it_is() {
         ),
         (
             &format!(
+                "{VALUE}claims_to_headers = {{ sub = \"X-Forwarded-User\", ip = \"X-Forwarded-For\" }}"
+            ),
+            &["20:56 E006 the gateway itself says what is in `x-forwarded-for`"],
+        ),
+        (
+            &format!(
                 "{VALUE}header = \"X Token\"\n  cookie = \"a b\"\n  query = \"\"\n  realm = \"a\\\"b\""
             ),
             &[
