@@ -12,7 +12,7 @@ fn a_header_of_every_request_is_no_credential_and_tells_a_server_nothing() {
     let forward = "type = \"forward-auth\"; forward_auth_url = \"http://127.0.0.1:9000\"";
     let cached = format!("{forward}; cache = {{ ttl = \"1m\", key = \"header:NAME\" }}");
     let parted = format!(
-        "{forward}; cache = {{ ttl = \"1m\", key = \"cookie:a\", parts = [\"header:NAME\"] }}"
+        "{forward}; cache = {{ ttl = \"1m\", key = \"cookie:a\", parts = [\"uri\", \"header:NAME\"] }}"
     );
     let names = format!("{forward}; forward_auth_response_headers = [\"NAME\"]");
     for (keys, place, may_be_host) in [
@@ -43,7 +43,7 @@ fn a_header_of_every_request_is_no_credential_and_tells_a_server_nothing() {
         ),
         (&names, "20:36", false),
         (&cached, "20:31", false),
-        (&parted, "20:52", true),
+        (&parted, "20:59", true),
         ("type = \"request-id\"; header = \"NAME\"", "19:12", false),
         (
             "type = \"rate-limit\"; rate = 1; key = \"header:NAME\"",
