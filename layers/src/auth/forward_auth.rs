@@ -8,7 +8,7 @@
 //! ```
 //! use a3s_layers::auth::forward_auth::ForwardAuthLayer;
 //! use axum::{Router, body::Body, routing::get};
-//! use http::{HeaderName, Request, Response, StatusCode};
+//! use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 //! use std::convert::Infallible;
 //! use tower::{ServiceExt, service_fn};
 //!
