@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use http_body_util::LengthLimitError;
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -25,6 +26,8 @@ pub enum Failure {
     ResponseTimeout,
     /// There is no server to ask.
     Unavailable,
+    /// Every server that could be asked has as many requests as it may have.
+    Overloaded,
     /// The request's own body failed: the client broke off, or sent what is not HTTP.
     RequestBody,
     /// The request's body did not come in time.
@@ -39,7 +42,7 @@ impl Failure {
         match self {
             Self::Connect | Self::Reset => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestBody => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -54,6 +57,7 @@ impl Failure {
             Self::Reset => "reset",
             Self::ResponseTimeout => "response_timeout",
             Self::Unavailable => "unavailable",
+            Self::Overloaded => "overloaded",
             Self::RequestBody => "request_body",
             Self::RequestTimeout => "request_timeout",
             Self::BodyTooLarge => "body_too_large",
@@ -66,6 +70,7 @@ impl Failure {
             Self::Connect | Self::Reset => "the upstream server failed",
             Self::ConnectTimeout | Self::ResponseTimeout => "the upstream server took too long",
             Self::Unavailable => "no upstream server is available",
+            Self::Overloaded => "the upstream servers are busy",
             Self::RequestBody => "the request body is malformed or incomplete",
             Self::RequestTimeout => "the request took too long",
             Self::BodyTooLarge => "the request body is too large",
@@ -92,6 +97,15 @@ impl Failure {
         Self::find(error)
             .filter(|failure| failure.is_of_request_body())
             .unwrap_or(Self::RequestBody)
+    }
+
+    /// As [`Failure::of`], for an error of any type: a [`BoxError`] is looked into.
+    pub(crate) fn of_any(error: &dyn Any) -> Self {
+        if let Some(error) = error.downcast_ref::<BoxError>() {
+            return Self::of(&**error);
+        }
+        let error = error.downcast_ref::<axum::Error>();
+        error.map_or(Self::Reset, |error| Self::of(error))
     }
 
     fn find(error: &(dyn StdError + 'static)) -> Option<Self> {

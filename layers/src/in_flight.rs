@@ -91,6 +91,7 @@ pub struct InFlight<S> {
 impl<S, B, R> Service<Request<B>> for InFlight<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    S::Error: 'static,
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {

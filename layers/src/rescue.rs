@@ -156,7 +156,7 @@ pub(crate) fn answer_to(failure: Failure, shape: Shape, version: Version) -> Res
     if failure.is_of_request_body() && version < Version::HTTP_2 {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    if failure == Failure::Unavailable {
+    if matches!(failure, Failure::Unavailable | Failure::Overloaded) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response.extensions_mut().insert(failure);

@@ -33,20 +33,3 @@ impl Tried {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// A request that may know where it has been sent before: an HTTP request by its extensions, anything else if it
-/// says so.
-pub trait Tries {
-    /// The list, if there is one.
-    fn tried(&self) -> Option<&Tried> {
-        None
-    }
-}
-
-impl<B> Tries for http::Request<B> {
-    fn tried(&self) -> Option<&Tried> {
-        self.extensions().get()
-    }
-}
-
-impl Tries for () {}

@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-use a3s_layers::balance::{Balance, Member, Strategy};
-use a3s_layers::endpoint::{Endpoint, EndpointCounts, InFlight};
+use a3s_layers::balance::{Balance, Balanced, Member, Strategy};
+use a3s_layers::endpoint::{Endpoint, InFlight, PlaceLayer, Placed};
 use a3s_layers::error::Failure;
-use a3s_layers::observe::ObserveLayer;
-use a3s_layers::tried::{Tried, Tries};
+use a3s_layers::tried::Tried;
 use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -17,7 +16,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 type Name = &'static str;
-type Pool = Balance<BoxCloneSyncService<(), Name, BoxError>>;
+type Pool = Balance<BoxCloneSyncService<Placed<()>, Name, BoxError>>;
 
 const NAMES: [Name; 4] = ["a", "b", "c", "d"];
 
@@ -28,7 +27,7 @@ fn pool(strategy: Strategy, weights: &[u32]) -> Pool {
         Member {
             endpoint: Endpoint::new(name),
             weight: *weight,
-            service: BoxCloneSyncService::new(service_fn(move |()| ready(Ok(name)))),
+            service: BoxCloneSyncService::new(service_fn(move |_: Placed<()>| ready(Ok(name)))),
         }
     };
     Balance::new(strategy, NAMES.iter().zip(weights).map(member).collect())
@@ -80,7 +79,7 @@ async fn one_layer_applied_twice_shares_its_state() {
 /// A request that is sent again remembers where it has been.
 struct Again(Option<Tried>);
 
-impl Tries for Again {
+impl Balanced for Again {
     fn tried(&self) -> Option<&Tried> {
         self.0.as_ref()
     }
@@ -101,7 +100,7 @@ async fn another_try_goes_elsewhere_as_long_as_there_is_an_elsewhere() {
             Member {
                 endpoint: Endpoint::new(name),
                 weight: *weight,
-                service: service_fn(move |_: Again| ready(Ok::<_, BoxError>(name))),
+                service: service_fn(move |_: Placed<Again>| ready(Ok::<_, BoxError>(name))),
             }
         };
         let members = NAMES.iter().zip(weights).map(member).collect();
@@ -133,7 +132,7 @@ async fn an_http_request_says_by_an_extension_where_it_has_been() {
     let member = |name: &'static str| Member {
         endpoint: Endpoint::new(name),
         weight: 1,
-        service: service_fn(move |_: Request<()>| ready(Ok::<_, BoxError>(name))),
+        service: service_fn(move |_: Placed<Request<()>>| ready(Ok::<_, BoxError>(name))),
     };
     let pool = Balance::new(Strategy::LeastConnections, vec![member("a"), member("b")]);
     let tried = Tried::new();
@@ -178,7 +177,7 @@ async fn random_picks_are_in_proportion_to_the_weights() {
 
 #[tokio::test]
 async fn a_member_that_is_not_ready_is_waited_for_and_its_error_passed_on() {
-    let (service, mut handle) = tower_test::mock::pair::<(), ()>();
+    let (service, mut handle) = tower_test::mock::pair::<Placed<()>, ()>();
     handle.allow(0);
     let member = Member {
         endpoint: Endpoint::new("a"),
@@ -197,7 +196,7 @@ async fn a_member_that_is_not_ready_is_waited_for_and_its_error_passed_on() {
 /// Members whose exchanges are counted, and who never answer `/wait`.
 struct Counted {
     endpoints: Vec<Arc<Endpoint>>,
-    balance: Balance<BoxCloneSyncService<Request<Body>, Answer, BoxError>>,
+    balance: Balance<BoxCloneSyncService<Placed<Request<Body>>, Answer, BoxError>>,
 }
 
 type Answer = Response<a3s_layers::observe::ObservedBody<Body, InFlight>>;
@@ -209,7 +208,6 @@ impl Counted {
             .map(|name| Endpoint::new(*name))
             .collect();
         let member = |(endpoint, weight): (&Arc<Endpoint>, &u32)| {
-            let counts = EndpointCounts(Arc::clone(endpoint));
             let service = service_fn(async |request: Request<Body>| match request.uri().path() {
                 "/wait" => pending().await,
                 "/fail" => Err(BoxError::from("down")),
@@ -219,7 +217,7 @@ impl Counted {
             Member {
                 endpoint: Arc::clone(endpoint),
                 weight: *weight,
-                service: BoxCloneSyncService::new(ObserveLayer::new(counts).layer(service)),
+                service: BoxCloneSyncService::new(PlaceLayer::new().layer(service)),
             }
         };
         let members = endpoints.iter().zip(weights).map(member).collect();

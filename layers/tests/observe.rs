@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-use a3s_layers::endpoint::{Endpoint, EndpointCounts};
+use a3s_layers::endpoint::{Endpoint, PlaceLayer, Placed};
+use a3s_layers::error::Failure;
 use a3s_layers::observe::{End, Exchange, ObserveLayer, Observer, Outcome};
 use axum::body::{Body, Bytes};
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -46,6 +47,7 @@ fn ended(status: impl Into<Option<u16>>, response_bytes: u64, end: End) -> Vec<O
         .map(|status| StatusCode::from_u16(status).unwrap());
     vec![Outcome {
         status,
+        failure: (end == End::Failed).then_some(Failure::Reset),
         response_bytes,
         end,
     }]
@@ -238,9 +240,13 @@ async fn one_layer_applied_twice_shares_its_state() {
 }
 
 #[tokio::test]
-async fn one_layer_of_endpoint_counts_applied_twice_shares_its_state() {
+async fn two_places_at_one_endpoint_share_its_counts() {
     let endpoint = Endpoint::new("http://10.0.0.1");
-    let layer = ObserveLayer::new(EndpointCounts(Arc::clone(&endpoint)));
+    let layer = PlaceLayer::new();
+    let request = || Placed {
+        request: request(),
+        place: endpoint.enter(),
+    };
     let waiting = || {
         layer.layer(service_fn(|_: Request<()>| {
             pending::<Result<Response<Body>, Infallible>>()
@@ -256,7 +262,11 @@ async fn one_layer_of_endpoint_counts_applied_twice_shares_its_state() {
 #[tokio::test]
 async fn an_endpoint_fails_where_it_gave_no_head_and_its_client_waited_for_it() {
     let endpoint = Endpoint::new("http://10.0.0.1");
-    let layer = ObserveLayer::new(EndpointCounts(Arc::clone(&endpoint)));
+    let layer = PlaceLayer::new();
+    let request = || Placed {
+        request: request(),
+        place: endpoint.enter(),
+    };
     let counts = || {
         (
             endpoint.in_flight(),

@@ -3,7 +3,7 @@
 use crate::config::{GatewayConfig, Protocol};
 use crate::stack::drain::Drain;
 use crate::telemetry::metrics::Metrics;
-use a3s_layers::endpoint::Endpoint;
+use crate::upstream::{Server, Servers};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 use std::sync::Arc;
@@ -63,8 +63,25 @@ pub struct EntrypointHandle {
 pub struct ServiceHandle {
     /// The service's name.
     pub name: Arc<str>,
+    /// Its pools of servers: one, or one for each revision.
+    pub pools: Vec<PoolHandle>,
+}
+
+/// A pool of servers.
+#[derive(Debug)]
+pub struct PoolHandle {
+    /// The revision that it is of, if the service has revisions.
+    pub revision: Option<Arc<str>>,
     /// Its servers.
-    pub endpoints: Vec<Arc<Endpoint>>,
+    pub servers: Arc<Servers>,
+}
+
+impl ServiceHandle {
+    /// All servers that it has now.
+    pub fn servers(&self) -> Vec<Server> {
+        let lists = self.pools.iter().map(|pool| pool.servers.list());
+        lists.flat_map(|list| list.to_vec()).collect()
+    }
 }
 
 /// How the last attempt to change the configuration ended.

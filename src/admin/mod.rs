@@ -6,7 +6,7 @@ mod access;
 mod live;
 mod views;
 
-pub use live::{EntrypointHandle, Live, Reload, ServiceHandle, Snapshot, State};
+pub use live::{EntrypointHandle, Live, PoolHandle, Reload, ServiceHandle, Snapshot, State};
 pub use views::Health;
 
 use crate::stack::HttpService;

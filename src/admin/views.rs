@@ -2,6 +2,7 @@
 
 use super::live::{Live, Reload, State};
 use crate::rule::Protocol;
+use crate::upstream::Server;
 use axum::Json;
 use axum::extract::State as Of;
 use axum::response::IntoResponse;
@@ -51,7 +52,7 @@ impl Live {
             services: services
                 .services
                 .iter()
-                .map(|service| (service.name.to_string(), service.endpoints.len()))
+                .map(|service| (service.name.to_string(), service.servers().len()))
                 .collect(),
             last_reload: last_reload.map(|reload| (*reload).clone()),
         }
@@ -93,7 +94,7 @@ impl Collector for Scrape {
             MetricType::Gauge,
         )?;
         for service in &snapshot.services {
-            for endpoint in &service.endpoints {
+            for Server { endpoint, .. } in service.servers() {
                 let labels = [("service", &*service.name), ("server", endpoint.id())];
                 let metric = family.encode_family(&labels)?;
                 ConstGauge::new(endpoint.in_flight() as i64).encode(metric)?;
@@ -106,7 +107,7 @@ impl Collector for Scrape {
             MetricType::Counter,
         )?;
         for service in &snapshot.services {
-            for endpoint in &service.endpoints {
+            for Server { endpoint, .. } in service.servers() {
                 let labels = [("service", &*service.name), ("server", endpoint.id())];
                 let metric = family.encode_family(&labels)?;
                 ConstCounter::new(endpoint.requests()).encode(metric)?;
@@ -177,7 +178,8 @@ pub(super) async fn routers(Of(live): Of<Arc<Live>>) -> Json<Value> {
 pub(super) async fn services(Of(live): Of<Arc<Live>>) -> Json<Value> {
     let snapshot = live.snapshot();
     let list = snapshot.services.iter().map(|service| {
-        let servers = service.endpoints.iter().map(|endpoint| {
+        let servers = service.servers();
+        let servers = servers.iter().map(|Server { endpoint, .. }| {
             json!({
                 "url": endpoint.id(),
                 "in_flight": endpoint.in_flight(),

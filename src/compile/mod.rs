@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 pub use entrypoint::ADMIN_ENTRYPOINT;
 pub use middleware::{CustomType, CustomTypes, Middleware, Middlewares};
-pub use upstream::{Service, Services};
+pub use upstream::{Pool, Service, Services};
 
 /// What outlives a configuration, and is handed to the next one.
 #[derive(Clone)]

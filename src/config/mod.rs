@@ -46,8 +46,9 @@ pub use middleware::{
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;
 pub use service::{
-    LoadBalancerConfig, RespondConfig, ServerConfig, ServiceConfig, Strategy, TimeoutsConfig,
-    UpstreamTlsConfig,
+    FailoverConfig, HealthCheckConfig, HealthCheckKind, LoadBalancerConfig, MirrorConfig,
+    OutlierConfig, RespondConfig, RevisionConfig, SameSite, ServerConfig, ServiceConfig,
+    StickyConfig, StickyTo, Strategy, TimeoutsConfig, UpstreamTlsConfig,
 };
 pub use values::{
     Accepted, Address, ErrorStatuses, HttpUrl, Keys, Pattern, RuleText, Scheme, Secret, ServerUrl,

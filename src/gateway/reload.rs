@@ -10,7 +10,7 @@
 
 use super::Shared;
 use super::entrypoint::{Entrypoint, Replaced, bind, end, listen};
-use crate::admin::{EntrypointHandle, ServiceHandle, Snapshot, State};
+use crate::admin::{EntrypointHandle, PoolHandle, ServiceHandle, Snapshot, State};
 use crate::compile::{self, Compiled, CompiledEntrypoint, Kept};
 use crate::config::{Address, GatewayConfig};
 use crate::error::{Error, Result};
@@ -294,9 +294,13 @@ fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {
         });
     let services = config.services.keys().filter_map(|name| {
         let (name, service) = running.services.get_key_value(name.as_str())?;
+        let pools = service.servers().map(|(revision, servers)| PoolHandle {
+            revision: revision.cloned(),
+            servers: Arc::clone(servers),
+        });
         Some(ServiceHandle {
             name: Arc::clone(name),
-            endpoints: service.endpoints().cloned().collect(),
+            pools: pools.collect(),
         })
     });
     Snapshot {

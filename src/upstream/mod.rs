@@ -7,9 +7,11 @@ mod copy;
 pub mod forward;
 mod link;
 mod pool;
+mod servers;
 pub mod tcp;
 pub mod tls;
 
 pub use body::ResponseBody;
 pub use connect::{Origin, Scheme};
 pub use pool::sweep_idle_connections;
+pub use servers::{Server, Servers};

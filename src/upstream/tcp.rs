@@ -5,11 +5,13 @@
 
 use super::connect::Origin;
 use super::copy::{Copied, copy};
+use super::servers::{Server, Servers};
 use crate::stack::drain::{Phase, Ticket};
 use crate::stack::{Connection, Socket};
-use a3s_layers::endpoint::{Endpoint, InFlight};
+use a3s_layers::balance::Balanced;
+use a3s_layers::endpoint::{InFlight, Placed};
 use a3s_layers::error::{BoxError, Chain, Failure};
-use a3s_layers::tried::{Tried, Tries};
+use a3s_layers::tried::Tried;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -32,7 +34,7 @@ pub struct Dial {
     tried: Tried,
 }
 
-impl Tries for Dial {
+impl Balanced for Dial {
     fn tried(&self) -> Option<&Tried> {
         Some(&self.tried)
     }
@@ -49,17 +51,16 @@ pub struct Dialled {
 #[derive(Debug, Clone)]
 pub struct Dialler {
     origin: Arc<Origin>,
-    endpoint: Arc<Endpoint>,
 }
 
 impl Dialler {
-    /// Dials `origin`, and counts at `endpoint`.
-    pub fn new(origin: Arc<Origin>, endpoint: Arc<Endpoint>) -> Self {
-        Self { origin, endpoint }
+    /// Dials `origin`.
+    pub fn new(origin: Arc<Origin>) -> Self {
+        Self { origin }
     }
 }
 
-impl Service<Dial> for Dialler {
+impl Service<Placed<Dial>> for Dialler {
     type Response = Dialled;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Dialled, BoxError>> + Send>>;
@@ -68,9 +69,9 @@ impl Service<Dial> for Dialler {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Dial) -> Self::Future {
+    fn call(&mut self, placed: Placed<Dial>) -> Self::Future {
         let origin = Arc::clone(&self.origin);
-        let in_flight = self.endpoint.enter();
+        let in_flight = placed.place;
         Box::pin(async move {
             match origin.connect().await {
                 Ok(io) => Ok(Dialled {
@@ -93,17 +94,17 @@ impl Service<Dial> for Dialler {
 #[derive(Debug, Clone)]
 pub struct TcpForward<S> {
     service: Arc<str>,
-    servers: S,
-    tries: usize,
+    balance: S,
+    servers: Arc<Servers>,
 }
 
 impl<S> TcpForward<S> {
-    /// Dials `tries` times at most, for the service that the log calls `service`.
-    pub fn new(service: Arc<str>, servers: S, tries: usize) -> Self {
+    /// Dials by `balance`, which picks among `servers`, for the service that the log calls `service`.
+    pub fn new(service: Arc<str>, balance: S, servers: Arc<Servers>) -> Self {
         Self {
             service,
+            balance,
             servers,
-            tries,
         }
     }
 }
@@ -124,12 +125,15 @@ where
     fn call(&mut self, connection: Connection) -> Self::Future {
         let Self {
             service,
+            balance,
             servers,
-            tries,
         } = self.clone();
         Box::pin(async move {
             let peer = connection.peer.address();
-            match serve(servers, tries, connection).await {
+            // Each that takes traffic is dialled once.
+            let takes_traffic = |server: &&Server| server.weight > 0;
+            let tries = servers.list().iter().filter(takes_traffic).count();
+            match serve(balance, tries, connection).await {
                 Ok(copied) => tracing::debug!(%service, %peer, ?copied, "a connection has ended"),
                 Err(error) => {
                     let (reason, error) = (Failure::of(&*error).reason(), Chain(&*error));

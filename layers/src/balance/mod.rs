@@ -5,14 +5,14 @@
 //!
 //! ```
 //! use a3s_layers::balance::{Balance, Member, Strategy};
-//! use a3s_layers::endpoint::Endpoint;
+//! use a3s_layers::endpoint::{Endpoint, Placed};
 //! use tower::{ServiceExt, service_fn};
 //!
 //! # tokio_test::block_on(async {
 //! let member = |name: &'static str| Member {
 //!     endpoint: Endpoint::new(name),
 //!     weight: 1,
-//!     service: service_fn(move |_: ()| async move { Ok::<_, tower::BoxError>(name) }),
+//!     service: service_fn(move |_: Placed<()>| async move { Ok::<_, tower::BoxError>(name) }),
 //! };
 //! let balance = Balance::new(Strategy::RoundRobin, vec![member("a"), member("b")]);
 //! let first = balance.clone().oneshot(()).await.unwrap();
@@ -25,9 +25,10 @@ mod strategy;
 
 pub use strategy::Strategy;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, InFlight, Placed, Trouble};
 use crate::error::{BoxError, Failure, UpstreamError};
-use crate::tried::Tries;
+use crate::tried::Tried;
+use arc_swap::ArcSwap;
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::pin::Pin;
@@ -37,12 +38,28 @@ use strategy::Picker;
 use tower::Service;
 use tower::util::{Oneshot, ServiceExt};
 
+/// What a [`Balance`] asks a request: an HTTP request knows by its extensions, anything else if it says so.
+pub trait Balanced {
+    /// Where it has been sent before, if it may be sent again.
+    fn tried(&self) -> Option<&Tried> {
+        None
+    }
+}
+
+impl<B> Balanced for http::Request<B> {
+    fn tried(&self) -> Option<&Tried> {
+        self.extensions().get()
+    }
+}
+
+impl Balanced for () {}
+
 /// One server of a balance.
 #[derive(Debug, Clone)]
 pub struct Member<S> {
-    /// Its handle, which knows its load.
+    /// Its handle, which knows how it stands.
     pub endpoint: Arc<Endpoint>,
-    /// Its share of the traffic, 0 to 65535; 0 takes none.
+    /// Its share of the traffic, 0 to 65535; 0 takes none but what is its own.
     pub weight: u32,
     /// The stack that leads to it.
     pub service: S,
@@ -50,9 +67,10 @@ pub struct Member<S> {
 
 /// A pool of servers as one service. Clones share the pool and its state.
 ///
-/// It is always ready; where no member takes traffic it fails with [`Failure::Unavailable`]. A request that says where
-/// it has been tried ([`Tried`](crate::tried::Tried)) goes to another member, whatever the strategy, as long as there
-/// is one that takes traffic; if all were tried, to any.
+/// It is always ready. A member gets a request only while [nothing is wrong](Endpoint::takes_new) with its endpoint
+/// and it has room; where there is none, the balance fails with [`Failure::Unavailable`], or with
+/// [`Failure::Overloaded`] if it is only room that is lacking. A request that says where it has been tried ([`Tried`])
+/// goes to another member, whatever the strategy, as long as there is one; if all were tried, to any.
 #[derive(Debug)]
 pub struct Balance<S> {
     pool: Arc<Pool<S>>,
@@ -60,33 +78,116 @@ pub struct Balance<S> {
 
 #[derive(Debug)]
 struct Pool<S> {
-    members: Box<[Member<S>]>,
+    strategy: Strategy,
+    panic_threshold: usize,
+    members: ArcSwap<Members<S>>,
+}
+
+#[derive(Debug)]
+struct Members<S> {
+    list: Box<[Member<S>]>,
     picker: Picker,
+}
+
+impl<S> Members<S> {
+    fn new(strategy: Strategy, list: Vec<Member<S>>) -> Arc<Self> {
+        let weights: Vec<_> = list.iter().map(|member| member.weight).collect();
+        Arc::new(Self {
+            picker: Picker::new(strategy, &weights),
+            list: list.into(),
+        })
+    }
+
+    /// Whether so few of those with a weight are available that it is better to believe that all are.
+    fn panics(&self, threshold: usize) -> bool {
+        if threshold == 0 {
+            return false;
+        }
+        let weighted = self.list.iter().filter(|member| member.weight > 0);
+        let (mut all, mut available) = (0, 0);
+        for member in weighted {
+            all += 1;
+            available += usize::from(member.endpoint.is_available());
+        }
+        available * 100 < threshold * all
+    }
 }
 
 impl<S> Balance<S> {
     /// Spreads requests over `members` by `strategy`.
     pub fn new(strategy: Strategy, members: Vec<Member<S>>) -> Self {
-        let weights: Vec<_> = members.iter().map(|member| member.weight).collect();
+        Self::with_panic_threshold(strategy, 0, members)
+    }
+
+    /// As [`Balance::new`]; where less than `percent` of the members with a weight are available, requests are spread
+    /// over all that are not drained, however they are (Envoy's panic threshold). 0 never does.
+    pub fn with_panic_threshold(strategy: Strategy, percent: u8, members: Vec<Member<S>>) -> Self {
         Self {
             pool: Arc::new(Pool {
-                picker: Picker::new(strategy, &weights),
-                members: members.into(),
+                strategy,
+                panic_threshold: usize::from(percent),
+                members: ArcSwap::new(Members::new(strategy, members)),
             }),
         }
     }
+
+    /// Goes on with these members. Requests under way end where they are.
+    pub fn set_members(&self, members: Vec<Member<S>>) {
+        let members = Members::new(self.pool.strategy, members);
+        self.pool.members.store(members);
+    }
 }
 
-impl<S> Pool<S> {
-    fn pick(&self, request: &impl Tries) -> Option<&Member<S>> {
-        let Some(tried) = request.tried() else {
-            let index = self.picker.pick(&self.members, &[])?;
-            return Some(&self.members[index]);
+impl<S: Clone> Pool<S> {
+    fn pick(&self, request: &impl Balanced) -> Result<(S, InFlight), Failure> {
+        let members = self.members.load();
+        let is_panic = members.panics(self.panic_threshold);
+        let is_open = |endpoint: &Endpoint| match is_panic {
+            true => !endpoint.has(Trouble::Drained),
+            false => endpoint.takes_new(),
         };
-        let index = self.picker.pick(&self.members, &tried.endpoints())?;
-        let member = &self.members[index];
-        tried.add(&member.endpoint);
-        Some(member)
+        let picked = match request.tried() {
+            None => members.pick(|endpoint| is_open(endpoint)),
+            Some(tried) => {
+                let mut tried = tried.endpoints();
+                let is_new = |endpoint: &Arc<Endpoint>| {
+                    !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
+                };
+                let picked = members
+                    .pick(|endpoint| is_open(endpoint) && is_new(endpoint))
+                    .or_else(|| members.pick(|endpoint| is_open(endpoint)));
+                if let Some((_, place)) = &picked
+                    && is_new(place.endpoint())
+                {
+                    tried.push(Arc::clone(place.endpoint()));
+                }
+                picked
+            }
+        };
+        picked.ok_or_else(|| {
+            let mut weighted = members.list.iter().filter(|member| member.weight > 0);
+            match weighted.any(|member| is_open(&member.endpoint)) {
+                true => Failure::Overloaded,
+                false => Failure::Unavailable,
+            }
+        })
+    }
+}
+
+impl<S: Clone> Members<S> {
+    /// Takes a place at a member that is open and has room.
+    fn pick(&self, is_open: impl Fn(&Arc<Endpoint>) -> bool) -> Option<(S, InFlight)> {
+        // Somebody else may be quicker with the last place of a member: then it has no room, and another is picked.
+        for _ in 0..=self.list.len() {
+            let index = self.picker.pick(&self.list, |endpoint| {
+                is_open(endpoint) && endpoint.has_room()
+            })?;
+            let member = &self.list[index];
+            if let Some(place) = member.endpoint.try_enter() {
+                return Some((member.service.clone(), place));
+            }
+        }
+        None
     }
 }
 
@@ -100,9 +201,9 @@ impl<S> Clone for Balance<S> {
 
 impl<S, R> Service<R> for Balance<S>
 where
-    S: Service<R> + Clone,
+    S: Service<Placed<R>> + Clone,
     S::Error: Into<BoxError>,
-    R: Tries,
+    R: Balanced,
 {
     type Response = S::Response;
     type Error = BoxError;
@@ -114,33 +215,45 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         BalanceFuture {
-            inner: self
-                .pool
-                .pick(&request)
-                .map(|member| member.service.clone().oneshot(request)),
+            inner: match self.pool.pick(&request) {
+                Ok((service, place)) => Inner::Picked {
+                    future: service.oneshot(Placed { request, place }),
+                },
+                Err(failure) => Inner::Nobody { failure },
+            },
         }
     }
 }
 
 pin_project! {
     /// The future of [`Balance`].
-    pub struct BalanceFuture<S: Service<R>, R> {
+    pub struct BalanceFuture<S: Service<Placed<R>>, R> {
         #[pin]
-        inner: Option<Oneshot<S, R>>,
+        inner: Inner<S, R>,
+    }
+}
+
+pin_project! {
+    #[project = InnerProjection]
+    enum Inner<S: Service<Placed<R>>, R> {
+        Picked { #[pin] future: Oneshot<S, Placed<R>> },
+        Nobody { failure: Failure },
     }
 }
 
 impl<S, R> Future for BalanceFuture<S, R>
 where
-    S: Service<R>,
+    S: Service<Placed<R>>,
     S::Error: Into<BoxError>,
 {
     type Output = Result<S::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx).map_err(Into::into),
-            None => Poll::Ready(Err(UpstreamError::from(Failure::Unavailable).into())),
+        match self.project().inner.project() {
+            InnerProjection::Picked { future } => future.poll(cx).map_err(Into::into),
+            InnerProjection::Nobody { failure } => {
+                Poll::Ready(Err(UpstreamError::from(*failure).into()))
+            }
         }
     }
 }

@@ -49,30 +49,33 @@ impl Picker {
         }
     }
 
-    /// The member to use, one that was not tried if there is one; `None` where none takes traffic.
-    pub(super) fn pick<S>(&self, members: &[Member<S>], tried: &[Arc<Endpoint>]) -> Option<usize> {
-        if tried.is_empty() {
-            return self.pick_of(members, |_| true);
-        }
-        let is_new = |index: usize| {
-            let endpoint = &members[index].endpoint;
-            !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
-        };
-        self.pick_of(members, is_new)
-            .or_else(|| self.pick_of(members, |_| true))
-    }
-
-    /// The member to use of those that are `open`.
-    fn pick_of<S>(&self, members: &[Member<S>], open: impl Fn(usize) -> bool) -> Option<usize> {
+    /// A member whose endpoint is open, if there is one.
+    pub(super) fn pick<S>(
+        &self,
+        members: &[Member<S>],
+        is_open: impl Fn(&Arc<Endpoint>) -> bool,
+    ) -> Option<usize> {
+        let open = |index: usize| is_open(&members[index].endpoint);
         match *self.turns {
             [] => None,
             [only] => Some(only as usize).filter(|index| open(*index)),
             _ => match self.strategy {
-                Strategy::RoundRobin | Strategy::Weighted => self.in_turn().find(|i| open(*i)),
+                Strategy::RoundRobin | Strategy::Weighted => self.next_open(open),
                 Strategy::LeastConnections => least(members, self.in_turn().filter(|i| open(*i))),
                 Strategy::Random => random(members, open),
             },
         }
+    }
+
+    /// The next one in turn that is open. A turn that is left out is over: else the one after it would get it all.
+    fn next_open(&self, open: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut turns = (0..self.turns.len()).map(|_| self.turn());
+        turns.find(|index| open(*index))
+    }
+
+    fn turn(&self) -> usize {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.turns.len();
+        self.turns[turn] as usize
     }
 
     /// All members that take traffic, beginning with the one whose turn it is.

@@ -37,9 +37,11 @@
 //! # });
 //! ```
 
+use crate::error::Failure;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -56,6 +58,9 @@ pub trait Observer<B>: Clone {
 
 /// One request and its response, until its end.
 pub trait Exchange {
+    /// The head of a response has come.
+    fn head<B>(&mut self, _: &Response<B>) {}
+
     /// The exchange is over. It is called once, also for one that was dropped half-way.
     fn end(self, outcome: &Outcome);
 }
@@ -65,6 +70,8 @@ pub trait Exchange {
 pub struct Outcome {
     /// The status, if the head of a response was seen.
     pub status: Option<StatusCode>,
+    /// What failed, where the end is [`End::Failed`].
+    pub failure: Option<Failure>,
     /// Bytes of response body that went up the stack.
     pub response_bytes: u64,
     /// Whether the response was seen to its end, or how not.
@@ -91,6 +98,11 @@ impl<B, X: Observer<B>, Y: Observer<B>> Observer<B> for (X, Y) {
 }
 
 impl<X: Exchange, Y: Exchange> Exchange for (X, Y) {
+    fn head<B>(&mut self, response: &Response<B>) {
+        self.0.head(response);
+        self.1.head(response);
+    }
+
     fn end(self, outcome: &Outcome) {
         self.0.end(outcome);
         self.1.end(outcome);
@@ -131,8 +143,10 @@ pub struct Observe<S, O> {
 impl<S, O, B, R> Service<Request<B>> for Observe<S, O>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    S::Error: 'static,
     O: Observer<B>,
     R: Body,
+    R::Error: 'static,
 {
     type Response = Response<ObservedBody<R, O::Exchange>>;
     type Error = S::Error;
@@ -171,6 +185,7 @@ impl<F, E: Exchange> ObserveFuture<F, E> {
 impl<F, E, R, Err> Future for ObserveFuture<F, E>
 where
     F: Future<Output = Result<Response<R>, Err>>,
+    Err: 'static,
     E: Exchange,
     R: Body,
 {
@@ -182,7 +197,7 @@ where
         let mut watch = this.watch.take().expect("polled after it was ready");
         Poll::Ready(match result {
             Ok(response) => {
-                watch.outcome.status = Some(response.status());
+                watch.head(&response);
                 Ok(response.map(|body| {
                     if body.is_end_stream() {
                         watch.end(End::Complete);
@@ -191,7 +206,7 @@ where
                 }))
             }
             Err(error) => {
-                watch.end(End::Failed);
+                watch.fail(&error);
                 Err(error)
             }
         })
@@ -210,10 +225,23 @@ impl<E: Exchange> Watch<E> {
             exchange: Some(exchange),
             outcome: Outcome {
                 status: None,
+                failure: None,
                 response_bytes: 0,
                 end: End::Dropped,
             },
         }
+    }
+
+    fn head<B>(&mut self, response: &Response<B>) {
+        self.outcome.status = Some(response.status());
+        if let Some(exchange) = &mut self.exchange {
+            exchange.head(response);
+        }
+    }
+
+    fn fail(&mut self, error: &dyn Any) {
+        self.outcome.failure = Some(Failure::of_any(error));
+        self.end(End::Failed);
     }
 
     fn end(&mut self, end: End) {
@@ -239,7 +267,10 @@ pin_project! {
     }
 }
 
-impl<B: Body, E: Exchange> Body for ObservedBody<B, E> {
+impl<B: Body, E: Exchange> Body for ObservedBody<B, E>
+where
+    B::Error: 'static,
+{
     type Data = B::Data;
     type Error = B::Error;
 
@@ -260,7 +291,7 @@ impl<B: Body, E: Exchange> Body for ObservedBody<B, E> {
                     this.watch.end(End::Complete);
                 }
             }
-            Some(Err(_)) => this.watch.end(End::Failed),
+            Some(Err(error)) => this.watch.fail(error),
             None => this.watch.end(End::Complete),
         }
         Poll::Ready(frame)

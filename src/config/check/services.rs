@@ -27,7 +27,7 @@ impl Check<'_> {
         for (name, service) in &config.services {
             self.name("services", "service", name);
             match (&service.load_balancer, &service.respond) {
-                (None, None) => self.neither(name),
+                (None, None) if service.revisions.is_empty() => self.neither(name),
                 (Some(_), Some(_)) => {
                     let message =
                         format!("service `{name}` has both `load_balancer` and `respond`");
@@ -38,7 +38,7 @@ impl Check<'_> {
                 _ => {}
             }
             if let Some(balancer) = &service.load_balancer {
-                self.load_balancer(name, balancer);
+                self.load_balancer(name, balancer, !service.revisions.is_empty());
             }
             if let Some(respond) = &service.respond {
                 self.respond(name, respond);
@@ -85,9 +85,9 @@ impl Check<'_> {
         }
     }
 
-    fn load_balancer(&mut self, name: &str, balancer: &LoadBalancerConfig) {
+    fn load_balancer(&mut self, name: &str, balancer: &LoadBalancerConfig, has_revisions: bool) {
         let servers = keys!["services", name, "load_balancer", "servers"];
-        if balancer.servers.is_empty() {
+        if balancer.servers.is_empty() && !has_revisions {
             let problem = Problem::new(
                 Code::InvalidValue,
                 format!("service `{name}` has no servers"),

@@ -1,40 +1,10 @@
-//! `services "name" { }`: who answers.
+//! `load_balancer { }`: servers, and how one is chosen.
 
-use super::values::{Scheme, ServerUrl, duration};
-use crate::rule::Protocol;
-use indexmap::IndexMap;
+use super::{HealthCheckConfig, OutlierConfig, StickyConfig};
+use crate::config::values::{ServerUrl, duration};
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, time::Duration};
-
-/// What answers the requests of a router: exactly one of its fields is set.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ServiceConfig {
-    /// Servers to forward to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub load_balancer: Option<LoadBalancerConfig>,
-    /// A fixed answer, without a server.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub respond: Option<RespondConfig>,
-}
-
-impl From<LoadBalancerConfig> for ServiceConfig {
-    fn from(load_balancer: LoadBalancerConfig) -> ServiceConfig {
-        ServiceConfig {
-            load_balancer: Some(load_balancer),
-            respond: None,
-        }
-    }
-}
-
-impl From<RespondConfig> for ServiceConfig {
-    fn from(respond: RespondConfig) -> ServiceConfig {
-        ServiceConfig {
-            load_balancer: None,
-            respond: Some(respond),
-        }
-    }
-}
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// Servers, and how one is chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,8 +13,27 @@ pub struct LoadBalancerConfig {
     /// How a server is chosen.
     #[serde(default)]
     pub strategy: Strategy,
-    /// The servers; at least one.
+    /// The servers; none where the service has revisions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<ServerConfig>,
+    /// Asks each server how it is, at intervals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheckConfig>,
+    /// Leaves a server alone that fails requests.
+    #[serde(default)]
+    pub outlier: OutlierConfig,
+    /// Keeps the requests of a session at one server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<StickyConfig>,
+    /// How long the share of a server that is new, or back, takes to grow to what its weight says; 0 for no time.
+    #[serde(default, with = "duration")]
+    pub slow_start: Duration,
+    /// The most requests at a time for each server; no limit where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<u32>,
+    /// Where less than this share of the servers is available, requests go to all of them; 0 never does.
+    #[serde(default)]
+    pub panic_threshold_percent: u8,
     /// How long a server may take.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
@@ -62,6 +51,12 @@ impl LoadBalancerConfig {
         LoadBalancerConfig {
             strategy: Strategy::default(),
             servers: servers.into_iter().collect(),
+            health_check: None,
+            outlier: OutlierConfig::default(),
+            sticky: None,
+            slow_start: Duration::ZERO,
+            max_in_flight: None,
+            panic_threshold_percent: 0,
             timeouts: TimeoutsConfig::default(),
             tls: UpstreamTlsConfig::default(),
             pass_host: yes(),
@@ -69,21 +64,9 @@ impl LoadBalancerConfig {
     }
 }
 
-impl LoadBalancerConfig {
-    /// Whether its servers are for requests or for connections.
-    pub fn protocol(&self) -> Protocol {
-        match self.servers.first().map(|server| server.url.scheme()) {
-            Some(Scheme::Tcp) => Protocol::Tcp,
-            _ => Protocol::Http,
-        }
-    }
-}
-
-impl ServiceConfig {
-    /// Whether it answers requests or leads connections to its servers.
-    pub fn protocol(&self) -> Protocol {
-        let balancer = self.load_balancer.as_ref();
-        balancer.map_or(Protocol::Http, LoadBalancerConfig::protocol)
+impl Default for LoadBalancerConfig {
+    fn default() -> LoadBalancerConfig {
+        LoadBalancerConfig::new([])
     }
 }
 
@@ -171,26 +154,4 @@ pub struct UpstreamTlsConfig {
     pub server_name: Option<String>,
     /// Whether any certificate is accepted. For tests.
     pub insecure: bool,
-}
-
-/// A fixed answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RespondConfig {
-    /// Its status, 200 to 599.
-    pub status: u16,
-    /// Its body.
-    pub body: String,
-    /// Its headers.
-    pub headers: IndexMap<String, String>,
-}
-
-impl Default for RespondConfig {
-    fn default() -> RespondConfig {
-        RespondConfig {
-            status: 200,
-            body: String::new(),
-            headers: IndexMap::new(),
-        }
-    }
 }

@@ -1,0 +1,139 @@
+//! What is wrong with a server: one word that a balance reads, and the reasons beside it for those who look.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// Why a server gets no requests. Each has its own author, and several may be so at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Trouble {
+    /// Active health checks say so.
+    Unhealthy = 1,
+    /// It failed too many requests (passive health).
+    Ejected = 2,
+    /// Somebody is draining it by hand: it keeps what is its own, and takes nothing new.
+    Drained = 4,
+}
+
+impl Trouble {
+    /// All of them, the gravest first.
+    pub const ALL: [Self; 3] = [Self::Unhealthy, Self::Ejected, Self::Drained];
+
+    /// One word for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unhealthy => "unhealthy",
+            Self::Ejected => "ejected",
+            Self::Drained => "drained",
+        }
+    }
+
+    fn bit(self) -> u8 {
+        self as u8
+    }
+}
+
+/// How a server stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// What is wrong with it, the gravest first, and why.
+    pub troubles: Vec<(Trouble, Box<str>)>,
+    /// Since when it stands so; the time of its making where nothing has ever been wrong.
+    pub since: SystemTime,
+}
+
+impl Standing {
+    /// `healthy`, or the gravest trouble.
+    pub fn as_str(&self) -> &'static str {
+        let worst = self.troubles.first();
+        worst.map_or("healthy", |(trouble, _)| trouble.as_str())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Troubles {
+    bits: AtomicU8,
+    /// Written by control planes and at ejections, never in the way of a request that goes well.
+    told: Mutex<Standing>,
+}
+
+impl Troubles {
+    pub(super) fn new() -> Self {
+        Self {
+            bits: AtomicU8::new(0),
+            told: Mutex::new(Standing {
+                troubles: Vec::new(),
+                since: SystemTime::now(),
+            }),
+        }
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        self.bits.load(Ordering::Relaxed) == 0
+    }
+
+    pub(super) fn is_available(&self) -> bool {
+        self.bits.load(Ordering::Relaxed) & !Trouble::Drained.bit() == 0
+    }
+
+    pub(super) fn has(&self, trouble: Trouble) -> bool {
+        self.bits.load(Ordering::Relaxed) & trouble.bit() != 0
+    }
+
+    pub(super) fn set(&self, trouble: Trouble, why: Box<str>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = told.troubles.iter_mut().find(|(each, _)| *each == trouble);
+        match known {
+            Some((_, reason)) => *reason = why,
+            None => {
+                told.troubles.push((trouble, why));
+                told.troubles.sort_by_key(|(each, _)| each.bit());
+                told.since = SystemTime::now();
+            }
+        }
+        self.bits.fetch_or(trouble.bit(), Ordering::Relaxed);
+    }
+
+    pub(super) fn clear(&self, trouble: Trouble) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = told.troubles.len();
+        told.troubles.retain(|(each, _)| *each != trouble);
+        let was = told.troubles.len() < before;
+        if was {
+            told.since = SystemTime::now();
+        }
+        self.bits.fetch_and(!trouble.bit(), Ordering::Relaxed);
+        was
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_trouble_comes_and_goes_by_itself() {
+        let troubles = Troubles::new();
+        assert!(troubles.is_none());
+        troubles.set(Trouble::Drained, "by hand".into());
+        assert!(troubles.is_available() && !troubles.is_none());
+        troubles.set(Trouble::Unhealthy, "status 500".into());
+        troubles.set(Trouble::Unhealthy, "status 503".into());
+        let standing = troubles.standing();
+        assert_eq!(standing.as_str(), "unhealthy");
+        let reasons: Vec<_> = standing.troubles.iter().map(|(_, why)| &**why).collect();
+        assert_eq!(reasons, ["status 503", "by hand"]);
+        assert!(troubles.clear(Trouble::Unhealthy));
+        assert!(!troubles.clear(Trouble::Unhealthy));
+        assert!(troubles.is_available());
+        assert!(troubles.clear(Trouble::Drained));
+        assert!(troubles.is_none());
+        assert_eq!(troubles.standing().as_str(), "healthy");
+    }
+}

@@ -1,0 +1,172 @@
+//! `services "name"`: one stack each, shared by every router that names it. Each line only if it is configured.
+//!
+//! ```text
+//! mirror( another service )                 a copy; never waits, never fails the request
+//!    └ failover( this one, another service )
+//!       └ split( revisions by percent )
+//!          └ balance( strategy )            picks a server, and takes a place at its endpoint
+//!             └ place                       kept until the response's body has ended
+//!                └ forward( hop-by-hop, forwarded headers, Host )
+//!                   └ client( timeouts, pooled connection )
+//! ```
+//!
+//! and where the servers are of TCP:
+//!
+//! ```text
+//! forward( bytes both ways )
+//!    └ balance( strategy )
+//!       └ dial( a connection, at its place until it ends )
+//! ```
+
+mod origin;
+mod pool;
+mod respond;
+
+pub(super) use origin::{origin, tls_settings};
+pub use pool::Pool;
+
+use super::{CompileError, Kept};
+use crate::config::{GatewayConfig, LoadBalancerConfig, ServiceConfig};
+use crate::rule::Protocol;
+use crate::stack::{ConnectionService, UpstreamService};
+use crate::upstream::Servers;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// The services of a configuration, by name.
+pub type Services = HashMap<Arc<str>, Service>;
+
+/// A service: its stack, and what of it is kept.
+#[derive(Debug, Clone)]
+pub struct Service {
+    config: ServiceConfig,
+    pub(super) stack: Stack,
+    pools: Vec<Arc<Pool>>,
+}
+
+/// What a service does.
+#[derive(Debug, Clone)]
+pub(super) enum Stack {
+    /// It answers requests.
+    Http(UpstreamService),
+    /// It leads connections to its servers.
+    Tcp(ConnectionService),
+}
+
+impl Service {
+    /// Its pools of servers: one, or one for each revision; none where it has a fixed answer.
+    pub fn pools(&self) -> &[Arc<Pool>] {
+        &self.pools
+    }
+
+    /// The servers of each of its pools, with the name of the revision.
+    pub fn servers(&self) -> impl Iterator<Item = (Option<&Arc<str>>, &Arc<Servers>)> {
+        let pools = self.pools.iter();
+        pools.map(|pool| (pool.revision(), pool.servers()))
+    }
+}
+
+pub(super) fn services(config: &GatewayConfig, kept: &Kept) -> Result<Services, CompileError> {
+    let mut making = Making {
+        config,
+        kept: &kept.services,
+        made: Services::with_capacity(config.services.len()),
+        open: HashSet::new(),
+        same: HashSet::new(),
+    };
+    for name in config.services.keys() {
+        making.service(name)?;
+    }
+    Ok(making.made)
+}
+
+/// Services are made after those that they lead to.
+struct Making<'c> {
+    config: &'c GatewayConfig,
+    kept: &'c Services,
+    made: Services,
+    /// Those that wait for others.
+    open: HashSet<&'c str>,
+    /// Those that are what they were before.
+    same: HashSet<&'c str>,
+}
+
+impl<'c> Making<'c> {
+    fn service(&mut self, name: &'c str) -> Result<(), CompileError> {
+        if self.made.contains_key(name) {
+            return Ok(());
+        }
+        let invalid = |what: &str| CompileError::Invalid(format!("service `{name}`: {what}"));
+        let config = self.config.services.get(name);
+        let config = config.ok_or_else(|| invalid("there is none of this name"))?;
+        if !self.open.insert(name) {
+            return Err(invalid("it leads to itself"));
+        }
+        for (_, other) in config.leads_to() {
+            self.service(other)?;
+        }
+        let before = self.kept.get(name);
+        let leads_to_same = || (config.leads_to()).all(|(_, other)| self.same.contains(other));
+        let service = match before {
+            // The same words are the same service, with its turn in the round and all.
+            Some(before) if before.config == *config && leads_to_same() => {
+                let before = before.clone();
+                self.same.insert(name);
+                before
+            }
+            _ => service(name, config, before, &self.made)?,
+        };
+        self.made.insert(name.into(), service);
+        Ok(())
+    }
+}
+
+fn service(
+    name: &str,
+    config: &ServiceConfig,
+    before: Option<&Service>,
+    _others: &Services,
+) -> Result<Service, CompileError> {
+    let (stack, pools) = match (&config.load_balancer, &config.respond) {
+        (Some(balancer), None) => load_balancer(name, balancer, config.protocol(), before)?,
+        (None, Some(respond)) => (Stack::Http(respond::respond(name, respond)?), Vec::new()),
+        _ => {
+            let text = format!("service `{name}`: needs one of `load_balancer` and `respond`");
+            return Err(CompileError::Invalid(text));
+        }
+    };
+    Ok(Service {
+        config: config.clone(),
+        stack,
+        pools,
+    })
+}
+
+fn load_balancer(
+    name: &str,
+    config: &LoadBalancerConfig,
+    protocol: Protocol,
+    before: Option<&Service>,
+) -> Result<(Stack, Vec<Arc<Pool>>), CompileError> {
+    let failed = |source| CompileError::Tls {
+        service: name.to_owned(),
+        source,
+    };
+    let before = before.and_then(|before| {
+        let balancer = before.config.load_balancer.as_ref()?;
+        Some((balancer, before.pools.first()?))
+    });
+    let before = before.map(|(balancer, pool)| (balancer, &**pool));
+    let servers = pool::servers(config, &config.servers, before).map_err(failed)?;
+    let (stack, pool) = match protocol {
+        Protocol::Http => {
+            let (stack, pool) = pool::http(config, config.strategy, None, servers);
+            (Stack::Http(stack), pool)
+        }
+        Protocol::Tcp => {
+            let (stack, pool) = pool::tcp(name, config, servers);
+            (Stack::Tcp(stack), pool)
+        }
+    };
+    Ok((stack, vec![Arc::new(pool)]))
+}

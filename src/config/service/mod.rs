@@ -1,0 +1,89 @@
+//! `services "name" { }`: who answers.
+
+mod failover;
+mod health_check;
+mod load_balancer;
+mod mirror;
+mod outlier;
+mod respond;
+mod revision;
+mod sticky;
+
+pub use failover::FailoverConfig;
+pub use health_check::{HealthCheckConfig, HealthCheckKind};
+pub use load_balancer::{
+    LoadBalancerConfig, ServerConfig, Strategy, TimeoutsConfig, UpstreamTlsConfig,
+};
+pub use mirror::MirrorConfig;
+pub use outlier::OutlierConfig;
+pub use respond::RespondConfig;
+pub use revision::RevisionConfig;
+pub use sticky::{SameSite, StickyConfig, StickyTo};
+
+use super::values::Scheme;
+use crate::rule::Protocol;
+use serde::{Deserialize, Serialize};
+
+/// What answers the requests of a router: servers, or a fixed answer, and what is done beside.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServiceConfig {
+    /// Servers to forward to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<LoadBalancerConfig>,
+    /// Versions of the service that share its traffic; `load_balancer` then says what is common to them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<RevisionConfig>,
+    /// A fixed answer, without a server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub respond: Option<RespondConfig>,
+    /// Another service that is asked where this one fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failover: Option<FailoverConfig>,
+    /// Another service that gets copies of the requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorConfig>,
+}
+
+impl From<LoadBalancerConfig> for ServiceConfig {
+    fn from(load_balancer: LoadBalancerConfig) -> ServiceConfig {
+        ServiceConfig {
+            load_balancer: Some(load_balancer),
+            ..ServiceConfig::default()
+        }
+    }
+}
+
+impl From<RespondConfig> for ServiceConfig {
+    fn from(respond: RespondConfig) -> ServiceConfig {
+        ServiceConfig {
+            respond: Some(respond),
+            ..ServiceConfig::default()
+        }
+    }
+}
+
+impl ServiceConfig {
+    /// Whether it answers requests or leads connections to its servers.
+    pub fn protocol(&self) -> Protocol {
+        match self.servers().next().map(|server| server.url.scheme()) {
+            Some(Scheme::Tcp) => Protocol::Tcp,
+            _ => Protocol::Http,
+        }
+    }
+
+    /// Its servers, those of every revision.
+    pub fn servers(&self) -> impl Iterator<Item = &ServerConfig> {
+        let own = self.load_balancer.iter().flat_map(|each| &each.servers);
+        own.chain(self.revisions.iter().flat_map(|each| &each.servers))
+    }
+
+    /// The other services that it leads to, each with the block that names it.
+    pub fn leads_to(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let failover = self
+            .failover
+            .iter()
+            .map(|each| ("failover", &*each.service));
+        failover.chain(self.mirror.iter().map(|each| ("mirror", &*each.service)))
+    }
+}

@@ -1,0 +1,62 @@
+//! `sticky { }`.
+
+use crate::config::values::duration;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Keeps the requests of a session at one server, by a cookie.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StickyConfig {
+    /// The name of the cookie.
+    pub cookie: String,
+    /// How long a browser keeps the cookie; until it is closed where it is absent.
+    #[serde(
+        default,
+        with = "duration::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub ttl: Option<Duration>,
+    /// Whether the cookie is sent over TLS only.
+    #[serde(default)]
+    pub secure: bool,
+    /// Whether the cookie is hidden from scripts.
+    #[serde(default)]
+    pub http_only: bool,
+    /// Whether the cookie goes along where another site leads here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_site: Option<SameSite>,
+    /// The paths that the cookie is sent for.
+    #[serde(default = "root")]
+    pub path: String,
+    /// What the session is kept at.
+    #[serde(default)]
+    pub to: StickyTo,
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+/// The `SameSite` of a cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SameSite {
+    /// Never.
+    Strict,
+    /// Where the user follows a link.
+    Lax,
+    /// Always; it must be `secure` then.
+    None,
+}
+
+/// What a session is kept at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StickyTo {
+    /// One server, and with it its revision.
+    #[default]
+    Server,
+    /// One revision, at any of its servers.
+    Revision,
+}
