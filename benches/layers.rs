@@ -118,6 +118,7 @@ fn service(case: &Case) -> HttpService {
     let kept = Kept {
         metrics: Arc::new(Metrics::new(1)),
         admin: BoxCloneSyncService::new(admin),
+        admin_listener: BoxCloneSyncService::new(admin),
         services: Services::new(),
         middlewares: Middlewares::new(),
         types: Arc::default(),

@@ -54,6 +54,7 @@ fn route() -> HttpService {
     let kept = Kept {
         metrics: Arc::new(Metrics::new(1)),
         admin: BoxCloneSyncService::new(bare()),
+        admin_listener: BoxCloneSyncService::new(bare()),
         services: Services::new(),
         middlewares: Middlewares::new(),
         types: Arc::default(),

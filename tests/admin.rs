@@ -85,7 +85,8 @@ fn it_is_healthy_ready_and_alive() {
     let health = setup.json("health");
     assert_eq!(health["status"], "healthy");
     assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(health["services"], json!({ "backend": 1 }));
+    let backend = json!({ "servers": 1, "available": 1 });
+    assert_eq!(health["services"], json!({ "backend": backend }));
     assert_eq!(health["last_reload"], Value::Null);
     assert!(health["uptime_secs"].is_u64());
     assert_eq!(get(&setup.admin, "/ready").json(), json!({ "ready": true }));
@@ -125,9 +126,22 @@ fn it_tells_what_runs_and_what_it_did() {
         (&service["name"], &service["responses"]["2xx"]),
         (&json!("backend"), &json!(3))
     );
-    let url = format!("http://{}", setup.backend.address);
-    let server = json!({ "url": url, "in_flight": 0, "requests": 3, "failures": 0 });
-    assert_eq!(service["servers"], json!([server]));
+    let servers = service["servers"].as_array().unwrap();
+    assert_eq!(servers.len(), 1);
+    let mut server = servers[0].clone();
+    let since = server.as_object_mut().unwrap().shift_remove("since");
+    assert!(since.unwrap().as_u64().unwrap() > 1_700_000_000);
+    let expected = json!({
+        "id": setup.backend.address.to_string(),
+        "url": format!("http://{}", setup.backend.address),
+        "weight": 1,
+        "state": "healthy",
+        "why": {},
+        "in_flight": 0,
+        "requests": 3,
+        "failures": 0,
+    });
+    assert_eq!(server, expected);
 
     let entrypoints = setup.json("entrypoints");
     assert_eq!(entrypoints[0]["name"], "web");
@@ -158,6 +172,10 @@ fn metrics_are_text_that_prometheus_reads() {
         "gateway_config_last_reload_success 1\n",
         &format!(
             "gateway_service_server_in_flight{{service=\"backend\",server=\"http://{}\"}} 0\n",
+            setup.backend.address
+        ),
+        &format!(
+            "gateway_service_server_up{{service=\"backend\",server=\"http://{}\"}} 1\n",
             setup.backend.address
         ),
     ] {

@@ -703,7 +703,7 @@ async fn the_admin_api_comes_and_goes_and_changes_its_token() {
     let gateway = setup.start().await;
     assert!(is_refused(&port).await);
     gateway.become_(&admin).await;
-    let mut client = Client::h1(connect(port.address()).await).await;
+    let mut client = Client::admin(connect(port.address()).await).await;
     assert_eq!(client.get("/api/gateway/health").await.status, 200);
     gateway
         .become_(&admin.clone().set("admin/token", "a-long-enough-token"))

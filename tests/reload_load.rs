@@ -168,7 +168,7 @@ async fn reloads_under_load_lose_no_request_and_give_no_wrong_answer() {
     let text = configuration(&servers, 0).text();
     let process = Process::start(&text, &["web", "admin@internal"]).await;
     let address = process.address("web");
-    let mut admin = Client::h1(connect(process.address("admin@internal")).await).await;
+    let mut admin = Client::admin(connect(process.address("admin@internal")).await).await;
     let mut probe = Client::h1(connect(address).await).await;
     let generations = Arc::new(Generations::default());
     let question = Arc::clone(&generations);

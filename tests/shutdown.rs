@@ -129,7 +129,7 @@ async fn a_gateway_that_drains_listens_no_more_and_says_so() {
     let (server, feeds) = fed().await;
     let mut gateway = start(&Setup::to(&server)).await;
     let web = gateway.address("web");
-    let mut admin = Client::h1(connect(gateway.address("admin@internal")).await).await;
+    let mut admin = Client::admin(connect(gateway.address("admin@internal")).await).await;
     assert_eq!(admin.get("/ready").await.status, 200);
     let mut h1 = Client::h1(connect(web).await).await;
     let mut h2 = Client::h2(connect(web).await).await;
@@ -146,7 +146,7 @@ async fn a_gateway_that_drains_listens_no_more_and_says_so() {
     })
     .await;
     // The admin API goes on, also for those who come now.
-    let mut late = Client::h1(connect(gateway.address("admin@internal")).await).await;
+    let mut late = Client::admin(connect(gateway.address("admin@internal")).await).await;
     for admin in [&mut admin, &mut late] {
         assert_eq!(admin.get("/ready").await.status, 503);
         assert_eq!(admin.get("/live").await.status, 200);

@@ -7,8 +7,9 @@ use a3s_layers::peer::Client;
 use a3s_layers::reject::{Shape, reject};
 use axum::extract::State;
 use axum::middleware::Next;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 /// Only from the configured addresses, if any are.
@@ -31,6 +32,42 @@ pub(super) async fn require_address(
         return reject(StatusCode::FORBIDDEN, "this address may not ask", shape);
     }
     next.run(request).await
+}
+
+/// Where whoever is on this machine may ask without a token, only under a name that no web page has: else a page
+/// whose name is made to mean this machine could read all of it in the browser of somebody who is (DNS rebinding).
+pub(super) async fn require_local_name(
+    State(live): State<Arc<Live>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let snapshot = live.snapshot();
+    let is_open = (snapshot.config.admin.as_ref())
+        .is_some_and(|admin| admin.token.is_none() && admin.address.is_local());
+    let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
+    if is_open && !host.is_none_or(is_local_name) {
+        let shape = Shape::of(request.headers());
+        let message = "ask for an address or for localhost, or set `admin.token`";
+        return reject(StatusCode::FORBIDDEN, message, shape);
+    }
+    next.run(request).await
+}
+
+/// An address, or `localhost` or a name below it, which no DNS may say otherwise of (RFC 6761, 6.3).
+fn is_local_name(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else {
+        return false;
+    };
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None if host.parse::<Ipv6Addr>().is_ok() => return true,
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let labels = name.strip_suffix('.').unwrap_or(name).rsplit('.');
+    name.parse::<IpAddr>().is_ok()
+        || labels
+            .take(1)
+            .all(|last| last.eq_ignore_ascii_case("localhost"))
 }
 
 /// Only with the configured token, if there is one.
@@ -60,5 +97,34 @@ fn has_token(admin: Option<&AdminConfig>, request: &Request) -> bool {
     match value.as_bytes().split_at_checked(7) {
         Some((scheme, given)) => scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(given),
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local_name;
+
+    #[test]
+    fn a_local_name_is_an_address_or_localhost() {
+        for (host, is_local) in [
+            ("127.0.0.1:9090", true),
+            ("127.0.0.1", true),
+            ("192.0.2.1:9090", true),
+            ("[::1]:9090", true),
+            ("[::1]", true),
+            ("::1", true),
+            ("localhost", true),
+            ("LocalHost:9090", true),
+            ("localhost.", true),
+            ("gateway.localhost:9090", true),
+            ("evil.example", false),
+            ("evil.example:9090", false),
+            ("127.0.0.1.evil.example", false),
+            ("localhost.evil.example", false),
+            ("notlocalhost", false),
+            ("", false),
+        ] {
+            assert_eq!(is_local_name(host.as_bytes()), is_local, "{host}");
+        }
     }
 }

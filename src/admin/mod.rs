@@ -1,43 +1,65 @@
 //! The admin API: what runs, as JSON, on a listener of its own or behind a router (`admin@internal`).
 //!
-//! It reads handles and changes nothing.
+//! It reads handles. All that it changes is whether a server is drained, and that on its own listener only, with a
+//! token.
 
 mod access;
 mod live;
+mod scrape;
+mod servers;
 mod views;
 
 pub use live::{EntrypointHandle, Live, PoolHandle, Reload, ServiceHandle, Snapshot, State};
-pub use views::Health;
+pub use views::{Health, ServiceHealth};
 
 use crate::stack::HttpService;
 use a3s_layers::reject::{Shape, reject};
 use axum::Router;
-use axum::routing::get;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get};
 use http::StatusCode;
 use std::sync::Arc;
 use tower::util::BoxCloneSyncService;
 
-/// The admin API over `live`.
-pub fn service(live: Arc<Live>) -> HttpService {
-    let api = Router::new()
+/// The admin API of its own listener.
+pub fn listener(live: &Arc<Live>) -> HttpService {
+    let steered = get(servers::server).put(servers::steer);
+    let api = pages(live, steered).layer(from_fn_with_state(
+        Arc::clone(live),
+        access::require_local_name,
+    ));
+    BoxCloneSyncService::new(api)
+}
+
+/// The admin API as routers lead to it: it shows, and changes nothing.
+pub fn routed(live: &Arc<Live>) -> HttpService {
+    let shown = get(servers::server).put(servers::not_here);
+    BoxCloneSyncService::new(pages(live, shown))
+}
+
+fn pages(live: &Arc<Live>, server: MethodRouter<Arc<Live>>) -> Router {
+    let not_found = || async { reject(StatusCode::NOT_FOUND, "no such page", Shape::Json) };
+    let not_allowed = || async {
+        let message = "this page has no such method";
+        reject(StatusCode::METHOD_NOT_ALLOWED, message, Shape::Json)
+    };
+    Router::new()
         .route("/api/gateway/health", get(views::health))
         .route("/api/gateway/metrics", get(views::metrics))
         .route("/api/gateway/config", get(views::config))
         .route("/api/gateway/entrypoints", get(views::entrypoints))
         .route("/api/gateway/routers", get(views::routers))
-        .route("/api/gateway/services", get(views::services))
+        .route("/api/gateway/services", get(servers::services))
+        .route("/api/gateway/services/{service}/servers/{server}", server)
         .route("/api/gateway/middlewares", get(views::middlewares))
-        .layer(axum::middleware::from_fn_with_state(
-            Arc::clone(&live),
-            access::require_token,
-        ))
+        .layer(from_fn_with_state(Arc::clone(live), access::require_token))
         .route("/ready", get(views::ready))
         .route("/live", get(views::live))
-        .fallback(|| async { reject(StatusCode::NOT_FOUND, "no such page", Shape::Json) })
-        .layer(axum::middleware::from_fn_with_state(
-            Arc::clone(&live),
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn_with_state(
+            Arc::clone(live),
             access::require_address,
         ))
-        .with_state(live);
-    BoxCloneSyncService::new(api)
+        .with_state(Arc::clone(live))
 }

@@ -71,7 +71,7 @@ pub(super) fn admin(config: &GatewayConfig, kept: &Kept) -> Option<CompiledEntry
         name: ADMIN_ENTRYPOINT.into(),
         priority: 0,
         rule: rule.expect("a rule that we wrote"),
-        service: kept.admin.clone(),
+        service: kept.admin_listener.clone(),
     };
     Some(CompiledEntrypoint {
         name: ADMIN_ENTRYPOINT.into(),

@@ -27,8 +27,10 @@ pub use upstream::{Pool, Service, Services};
 pub struct Kept {
     /// Counters, which are never remade.
     pub metrics: Arc<Metrics>,
-    /// The admin API as a service.
+    /// The admin API as routers lead to it.
     pub admin: HttpService,
+    /// The admin API of its own listener.
+    pub admin_listener: HttpService,
     /// The services of the running configuration.
     pub services: Services,
     /// Its middlewares.

@@ -15,7 +15,6 @@ use crate::error::{Error, Result};
 use crate::provider::Reload;
 use crate::serve::listener::Bind;
 use crate::serve::worker::{self, Workers};
-use crate::stack::HttpService;
 use crate::telemetry::metrics::{Metrics, use_shard};
 use crate::upstream::sweep_idle_connections;
 use reload::Running;
@@ -57,7 +56,6 @@ impl std::fmt::Debug for Gateway {
 struct Shared {
     live: Arc<Live>,
     metrics: Arc<Metrics>,
-    admin: HttpService,
     types: Arc<CustomTypes>,
     /// One change at a time.
     running: Mutex<Option<Running>>,
@@ -109,12 +107,10 @@ impl Gateway {
         reload::check(&config, &types)?;
         let metrics = Arc::new(Metrics::new(worker::available()));
         let live = Arc::new(Live::new(Arc::clone(&metrics)));
-        let admin = admin::service(Arc::clone(&live));
         Ok(Self {
             shared: Arc::new(Shared {
                 live,
                 metrics,
-                admin,
                 types: Arc::new(types),
                 running: Mutex::default(),
             }),

@@ -10,7 +10,7 @@
 
 use super::Shared;
 use super::entrypoint::{Entrypoint, Replaced, bind, end, listen};
-use crate::admin::{EntrypointHandle, PoolHandle, ServiceHandle, Snapshot, State};
+use crate::admin::{self, EntrypointHandle, PoolHandle, ServiceHandle, Snapshot, State};
 use crate::compile::{self, Compiled, CompiledEntrypoint, Kept};
 use crate::config::{Address, GatewayConfig};
 use crate::error::{Error, Result};
@@ -143,7 +143,8 @@ impl Shared {
     fn kept(&self, running: Option<&Running>) -> Kept {
         Kept {
             metrics: Arc::clone(&self.metrics),
-            admin: self.admin.clone(),
+            admin: admin::routed(&self.live),
+            admin_listener: admin::listener(&self.live),
             services: running.map_or_else(Default::default, |running| running.services.clone()),
             middlewares: running
                 .map_or_else(Default::default, |running| running.middlewares.clone()),

@@ -21,6 +21,7 @@ pub const TEST_HOST: &str = "test.example";
 #[derive(Debug)]
 pub struct Client {
     sender: Sender,
+    host: &'static str,
     task: JoinHandle<()>,
 }
 
@@ -70,6 +71,7 @@ impl Client {
         });
         Self {
             sender: Sender::H1(sender),
+            host: TEST_HOST,
             task,
         }
     }
@@ -85,8 +87,16 @@ impl Client {
         });
         Self {
             sender: Sender::H2(sender),
+            host: TEST_HOST,
             task,
         }
+    }
+
+    /// Speaks HTTP/1.1 over `io` to the admin API, which wants to be asked for under a name of its own.
+    pub async fn admin(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        let mut client = Self::h1(io).await;
+        client.host = "localhost";
+        client
     }
 
     /// Sends a request and waits for the head of its response.
@@ -111,7 +121,7 @@ impl Client {
         let response: Pin<Box<dyn Future<Output = _> + Send>> = match &mut self.sender {
             Sender::H1(sender) => {
                 if !request.headers().contains_key(HOST) {
-                    let host = HeaderValue::from_static(TEST_HOST);
+                    let host = HeaderValue::from_static(self.host);
                     request.headers_mut().insert(HOST, host);
                 }
                 match within("the connection is free", sender.ready()).await {
@@ -122,7 +132,7 @@ impl Client {
             Sender::H2(sender) => {
                 if request.uri().authority().is_none() {
                     let target = request.uri().to_string();
-                    let uri = format!("http://{TEST_HOST}{target}");
+                    let uri = format!("http://{}{target}", self.host);
                     *request.uri_mut() = uri.parse::<Uri>().expect("a URI");
                 }
                 match within("the connection is free", sender.ready()).await {

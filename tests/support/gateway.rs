@@ -251,7 +251,7 @@ impl TestGateway {
     /// What the admin API says.
     pub async fn admin(&self, path: &str) -> Value {
         let address = self.address_of("admin@internal").await;
-        let mut client = Client::h1(connect(address).await).await;
+        let mut client = Client::admin(connect(address).await).await;
         let reply = client.get(path).await;
         serde_json::from_slice(&reply.body).unwrap_or_else(|_| panic!("{reply:?}"))
     }

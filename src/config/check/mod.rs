@@ -146,7 +146,7 @@ impl Check<'_> {
                 let problem = Problem::new(Code::InvalidValue, "the token is empty");
                 self.report(&keys!["admin", "token"], problem);
             }
-            None if admin.allowed_ips.is_empty() && !is_local(&admin.address) => {
+            None if admin.allowed_ips.is_empty() && !admin.address.is_local() => {
                 let message = "the admin API listens beyond this machine and asks for no token";
                 let help = "add `token` or `allowed_ips`, or listen on 127.0.0.1".to_owned();
                 let problem = Problem::new(Code::OpenAdmin, message).help(help);
@@ -206,15 +206,6 @@ impl Check<'_> {
             &[Key::Name(section), Key::Entry(name)],
             Problem::new(Code::InvalidValue, message),
         );
-    }
-}
-
-/// Whether only this machine reaches an address.
-fn is_local(address: &Address) -> bool {
-    match address {
-        Address::Socket(socket) => socket.ip().to_canonical().is_loopback(),
-        Address::Host { host, .. } => host.eq_ignore_ascii_case("localhost"),
-        Address::Unix(_) => true,
     }
 }
 

@@ -21,6 +21,17 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// Whether only this machine reaches it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Address::Socket(socket) => socket.ip().to_canonical().is_loopback(),
+            Address::Host { host, .. } => host.eq_ignore_ascii_case("localhost"),
+            Address::Unix(_) => true,
+        }
+    }
+}
+
 const HELP: &str =
     "write it like \"0.0.0.0:8080\", \"[::]:443\", \":8080\" or \"unix:/run/gateway.sock\"";
 

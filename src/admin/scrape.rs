@@ -1,0 +1,112 @@
+//! All metrics, as they are scraped.
+
+use super::Live;
+use super::live::Snapshot;
+use a3s_layers::endpoint::Endpoint;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::sync::Arc;
+
+impl Live {
+    /// All metrics in OpenMetrics text.
+    pub fn metrics_text(self: &Arc<Self>) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Scrape(Arc::clone(self))));
+        let mut out = String::new();
+        // Writing into a String does not fail.
+        let _ = text::encode(&mut out, &registry);
+        out
+    }
+}
+
+#[derive(Debug)]
+struct Scrape(Arc<Live>);
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.metrics().encode(&mut encoder)?;
+        let snapshot = self.0.snapshot();
+        let mut family = encoder.encode_descriptor(
+            "gateway_open_connections",
+            "Open connections by entrypoint",
+            None,
+            MetricType::Gauge,
+        )?;
+        for entrypoint in &snapshot.entrypoints {
+            let labels = [("entrypoint", &*entrypoint.name)];
+            let metric = family.encode_family(&labels)?;
+            ConstGauge::new(entrypoint.drain.open() as i64).encode(metric)?;
+        }
+        for series in &SERVERS {
+            series.encode(&snapshot, &mut encoder)?;
+        }
+        Ok(())
+    }
+}
+
+/// A metric that each server has.
+struct OfServers {
+    name: &'static str,
+    help: &'static str,
+    value: Value,
+}
+
+enum Value {
+    Gauge(fn(&Endpoint) -> i64),
+    Counter(fn(&Endpoint) -> u64),
+}
+
+const SERVERS: [OfServers; 4] = [
+    OfServers {
+        name: "gateway_service_server_up",
+        help: "Whether nothing is wrong with a server: neither unhealthy nor ejected nor drained",
+        value: Value::Gauge(|endpoint| i64::from(endpoint.takes_new())),
+    },
+    OfServers {
+        name: "gateway_service_server_in_flight",
+        help: "Exchanges under way by server",
+        value: Value::Gauge(|endpoint| endpoint.in_flight() as i64),
+    },
+    OfServers {
+        name: "gateway_service_server_requests",
+        help: "Requests sent by server",
+        value: Value::Counter(Endpoint::requests),
+    },
+    OfServers {
+        name: "gateway_service_server_failures",
+        help: "Requests that failed before the head of an answer by server",
+        value: Value::Counter(Endpoint::failures),
+    },
+];
+
+impl OfServers {
+    fn encode(&self, snapshot: &Snapshot, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = match self.value {
+            Value::Gauge(_) => MetricType::Gauge,
+            Value::Counter(_) => MetricType::Counter,
+        };
+        let mut family = encoder.encode_descriptor(self.name, self.help, None, kind)?;
+        for service in &snapshot.services {
+            for pool in &service.pools {
+                let revision = pool.revision.as_deref();
+                for server in pool.servers.list().iter() {
+                    let endpoint = &server.endpoint;
+                    let mut labels = vec![("service", &*service.name), ("server", endpoint.id())];
+                    // One server may be in several revisions.
+                    labels.extend(revision.map(|revision| ("revision", revision)));
+                    let metric = family.encode_family(&labels)?;
+                    match self.value {
+                        Value::Gauge(of) => ConstGauge::new(of(endpoint)).encode(metric)?,
+                        Value::Counter(of) => ConstCounter::new(of(endpoint)).encode(metric)?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

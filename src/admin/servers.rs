@@ -1,0 +1,231 @@
+//! Services and their servers: how each stands, and draining one by hand.
+
+use super::live::{Live, ServiceHandle};
+use crate::config::GatewayConfig;
+use crate::stack::{Request, Response};
+use crate::upstream::Server;
+use a3s_layers::endpoint::{Endpoint, Trouble};
+use a3s_layers::error::Failure;
+use a3s_layers::peer::client_ip;
+use a3s_layers::reject::{Shape, reject};
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State as Of};
+use axum::response::IntoResponse;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+/// All that is said to a server is shorter.
+const MAX_BODY: usize = 1024;
+
+const WISHES: &str = r#"the body must be {"state": "drain"} or {"state": "up"}"#;
+
+/// What somebody wants of a server.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    state: Wanted,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Wanted {
+    Drain,
+    Up,
+}
+
+type Names = Result<Path<(String, String)>, PathRejection>;
+
+pub(super) async fn services(Of(live): Of<Arc<Live>>) -> Json<Value> {
+    let snapshot = live.snapshot();
+    let list = snapshot.services.iter().map(|service| {
+        let mut shown = Map::new();
+        shown.insert("name".to_owned(), json!(service.name));
+        let (key, value) = pools(service);
+        shown.insert(key.to_owned(), value);
+        let counts = live.metrics().service_responses(&service.name);
+        shown.insert("responses".to_owned(), super::views::responses(counts));
+        Value::Object(shown)
+    });
+    Json(list.collect())
+}
+
+/// The servers of a service, by revision if it has revisions.
+fn pools(service: &ServiceHandle) -> (&'static str, Value) {
+    let is_split = service.pools.iter().any(|pool| pool.revision.is_some());
+    if !is_split {
+        return ("servers", service.servers().iter().map(view).collect());
+    }
+    let revisions = service.pools.iter().map(|pool| {
+        let servers: Value = pool.servers.list().iter().map(view).collect();
+        json!({ "name": pool.revision, "servers": servers })
+    });
+    ("revisions", revisions.collect())
+}
+
+fn view(
+    Server {
+        endpoint, weight, ..
+    }: &Server,
+) -> Value {
+    let standing = endpoint.standing();
+    let why: Map<_, _> = (standing.troubles.iter())
+        .map(|(trouble, why)| (trouble.as_str().to_owned(), json!(why)))
+        .collect();
+    let since = standing.since.duration_since(UNIX_EPOCH);
+    json!({
+        "id": id(endpoint.id()),
+        "url": endpoint.id(),
+        "weight": weight,
+        "state": standing.as_str(),
+        "why": why,
+        "since": since.map_or(0, |since| since.as_secs()),
+        "in_flight": endpoint.in_flight(),
+        "requests": endpoint.requests(),
+        "failures": endpoint.failures(),
+    })
+}
+
+/// What a server is called in the path of a page: its host and port, or the path of its socket.
+fn id(url: &str) -> &str {
+    match url.split_once("://") {
+        Some((_, rest)) => rest,
+        None => url.strip_prefix("unix:").unwrap_or(url),
+    }
+}
+
+/// A server of a service, and the revision that it is of.
+struct Named {
+    revision: Option<Arc<str>>,
+    server: Server,
+}
+
+/// The servers that the path of a page names, by id or URL; never none. Each revision may have one.
+fn find(live: &Live, names: Names) -> Result<Vec<Named>, (StatusCode, &'static str)> {
+    let Ok(Path((service, name))) = names else {
+        return Err((StatusCode::BAD_REQUEST, "the path is not UTF-8"));
+    };
+    let snapshot = live.snapshot();
+    let mut services = snapshot.services.iter();
+    let service = services.find(|each| *each.name == *service);
+    let service = service.ok_or((StatusCode::NOT_FOUND, "no such service"))?;
+    let mut named = Vec::new();
+    for pool in &service.pools {
+        for server in pool.servers.list().iter() {
+            let url = server.endpoint.id();
+            if url == name || id(url) == name {
+                named.push(Named {
+                    revision: pool.revision.clone(),
+                    server: server.clone(),
+                });
+            }
+        }
+    }
+    match named.is_empty() {
+        true => Err((StatusCode::NOT_FOUND, "no such server")),
+        false => Ok(named),
+    }
+}
+
+fn show(servers: &[Named]) -> Response {
+    let views = servers.iter().map(|Named { revision, server }| {
+        let mut view = view(server);
+        if let Some(revision) = revision {
+            view["revision"] = json!(revision);
+        }
+        view
+    });
+    Json(views.collect::<Value>()).into_response()
+}
+
+fn refuse((status, message): (StatusCode, &'static str)) -> Response {
+    reject(status, message, Shape::Json)
+}
+
+pub(super) async fn server(Of(live): Of<Arc<Live>>, names: Names) -> Response {
+    match find(&live, names) {
+        Ok(servers) => show(&servers),
+        Err(refusal) => refuse(refusal),
+    }
+}
+
+/// Behind a router, which may stand open to the world, nothing is changed.
+pub(super) async fn not_here() -> Response {
+    let message = "servers are drained on the admin API's own listener only";
+    refuse((StatusCode::FORBIDDEN, message))
+}
+
+/// Drains a server, or has it up again.
+pub(super) async fn steer(Of(live): Of<Arc<Live>>, names: Names, request: Request) -> Response {
+    match steered(&live, names, request).await {
+        Ok(servers) => show(&servers),
+        Err(refusal) => refuse(refusal),
+    }
+}
+
+async fn steered(
+    live: &Live,
+    names: Names,
+    request: Request,
+) -> Result<Vec<Named>, (StatusCode, &'static str)> {
+    if !asks_for_token(&live.snapshot().config) {
+        let message = "servers are drained with a token only: set `admin.token`";
+        return Err((StatusCode::FORBIDDEN, message));
+    }
+    if !is_json(request.headers()) {
+        let message = "the content type must be application/json";
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    }
+    let client = client_ip(&request).map_or_else(|| "nowhere".to_owned(), |ip| ip.to_string());
+    let body = axum::body::to_bytes(request.into_body(), MAX_BODY).await;
+    let body = body.map_err(|error| {
+        let failure = Failure::of_request_body(&error);
+        (failure.status(), failure.message())
+    })?;
+    let wish: Wish =
+        serde_json::from_slice(&body).map_err(|_| (StatusCode::BAD_REQUEST, WISHES))?;
+    let servers = find(live, names)?;
+    for Named { server, .. } in &servers {
+        wish.come_true(&server.endpoint, &client);
+    }
+    Ok(servers)
+}
+
+impl Wish {
+    fn come_true(self, endpoint: &Endpoint, client: &str) {
+        let server = endpoint.id();
+        match self.state {
+            Wanted::Drain if endpoint.has(Trouble::Drained) => {}
+            Wanted::Drain => {
+                endpoint.set(Trouble::Drained, format!("by hand, from {client}"));
+                tracing::info!(server, client, "a server is drained by hand");
+            }
+            Wanted::Up => {
+                if endpoint.clear(Trouble::Drained) {
+                    tracing::info!(server, client, "a server is no longer drained");
+                }
+            }
+        }
+    }
+}
+
+/// Whoever comes here has shown the token, if there is one.
+fn asks_for_token(config: &GatewayConfig) -> bool {
+    let admin = config.admin.as_ref();
+    admin.is_some_and(|admin| admin.token.is_some())
+}
+
+/// A web page can send this type to nobody who has not allowed it.
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
+    value.is_some_and(|value| {
+        let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
+        essence
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"application/json")
+    })
+}

@@ -1,0 +1,375 @@
+//! Draining a server by hand, through the admin API.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod support;
+
+use axum::body::Body;
+use http::{Request, Response};
+use serde_json::{Value, json};
+use support::body::feed;
+use support::server::Recorded;
+use support::{Client, Process, Reply, Server, Setup, TestGateway, connect, eventually, request};
+
+const TOKEN: &str = "a-long-enough-token";
+
+/// A server that answers with its name.
+async fn named(name: &'static str) -> Server {
+    let answer = move |_: Request<Recorded>| std::future::ready(Response::new(Body::from(name)));
+    Server::http(answer).await
+}
+
+fn with_token(setup: Setup) -> Setup {
+    setup.admin().set("admin/token", TOKEN)
+}
+
+fn page(service: &str, server: &str) -> String {
+    format!("/api/gateway/services/{service}/servers/{server}")
+}
+
+/// What an operator sends.
+fn put(path: &str, body: &str) -> Request<Body> {
+    let mut put = request("PUT", path);
+    let headers = put.headers_mut();
+    headers.insert("content-type", "application/json".parse().unwrap());
+    let token = format!("Bearer {TOKEN}");
+    headers.insert("authorization", token.parse().unwrap());
+    *put.body_mut() = Body::from(body.to_owned());
+    put
+}
+
+fn shown(path: &str) -> Request<Body> {
+    let mut get = put(path, "");
+    *get.method_mut() = http::Method::GET;
+    get
+}
+
+fn json_of(reply: &Reply) -> Value {
+    serde_json::from_slice(&reply.body).unwrap_or_else(|_| panic!("{reply:?}"))
+}
+
+async fn operator(gateway: &TestGateway) -> Client {
+    Client::admin(connect(gateway.address_of("admin@internal").await).await).await
+}
+
+/// Wants something of a server, and gets what is shown of it from then on.
+async fn steer(operator: &mut Client, server: &str, wish: &str) -> Value {
+    let body = json!({ "state": wish }).to_string();
+    let reply = operator.ask(put(&page("backend", server), &body)).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let servers = json_of(&reply);
+    assert_eq!(servers.as_array().unwrap().len(), 1);
+    servers[0].clone()
+}
+
+async fn answers(client: &mut Client, count: usize) -> Vec<String> {
+    let mut answers = Vec::new();
+    for _ in 0..count {
+        let reply = client.get("/").await;
+        assert_eq!(reply.status, 200);
+        answers.push(reply.text());
+    }
+    answers
+}
+
+#[tokio::test]
+async fn a_drained_server_ends_what_it_has_and_takes_nothing_new_until_it_is_up() {
+    let (parts, mut feeds) = tokio::sync::mpsc::unbounded_channel();
+    let a = Server::http(move |_: Request<Recorded>| {
+        let (feed, body) = feed();
+        parts.send(feed).unwrap();
+        std::future::ready(Response::new(body))
+    })
+    .await;
+    let b = named("b").await;
+    let gateway = with_token(Setup::to_each([&a, &b])).start().await;
+    let mut operator = operator(&gateway).await;
+    let mut under_way = gateway.h1().await;
+    let response = under_way.send(request("GET", "/")).await;
+    let feed = feeds.recv().await.unwrap();
+
+    let drained = steer(&mut operator, &a.address().to_string(), "drain").await;
+    assert_eq!(drained["state"], "drained");
+    assert_eq!(
+        drained["why"],
+        json!({ "drained": "by hand, from 127.0.0.1" })
+    );
+    assert_eq!(
+        (&drained["id"], &drained["url"], &drained["in_flight"]),
+        (
+            &json!(a.address().to_string()),
+            &json!(a.to_string()),
+            &json!(1)
+        )
+    );
+    let mut client = gateway.h1().await;
+    assert_eq!(answers(&mut client, 4).await, ["b"; 4]);
+    assert!(feed.data("to the end").await);
+    drop(feed);
+    let reply = support::client::read(response).await.unwrap();
+    assert_eq!(reply.text(), "to the end");
+    assert_eq!(a.requests(), 1);
+
+    let up = steer(&mut operator, &a.address().to_string(), "up").await;
+    assert_eq!((&up["state"], &up["why"]), (&json!("healthy"), &json!({})));
+    let response = client.send(request("GET", "/")).await;
+    drop(feeds.recv().await.unwrap());
+    assert!(
+        support::client::read(response)
+            .await
+            .unwrap()
+            .body
+            .is_empty()
+    );
+    assert_eq!(a.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_drain_outlives_every_reload_that_keeps_the_server() {
+    let (a, b, c) = (named("a").await, named("b").await, named("c").await);
+    let setup = with_token(Setup::to_each([&a, &b]));
+    let gateway = setup.start().await;
+    let mut operator = operator(&gateway).await;
+    let id = a.address().to_string();
+    let drained = steer(&mut operator, &id, "drain").await;
+    let mut client = gateway.h1().await;
+    let with = |servers: Value| setup.clone().balancer("servers", servers);
+    let kept = [
+        setup.clone().route("more", "Path(`/more`)", "backend"),
+        setup.clone().balancer("strategy", "least-connections"),
+        with(json!([{ "url": a.to_string(), "weight": 7 }, { "url": b.to_string() }])),
+        with(json!([{ "url": b.to_string() }, { "url": c.to_string() }, { "url": a.to_string() }])),
+        setup.clone(),
+    ];
+    for setup in &kept {
+        gateway.become_(setup).await;
+        let seen = answers(&mut client, 6).await;
+        assert!(!seen.contains(&"a".to_owned()), "{seen:?}");
+        let reply = operator.ask(shown(&page("backend", &id))).await;
+        let shown = &json_of(&reply)[0];
+        for key in ["state", "why", "since"] {
+            assert_eq!(shown[key], drained[key], "{key}");
+        }
+    }
+    // A server that goes and comes back is a new one.
+    gateway
+        .become_(&with(json!([{ "url": b.to_string() }])))
+        .await;
+    gateway.become_(&setup).await;
+    let reply = operator.ask(shown(&page("backend", &id))).await;
+    assert_eq!(json_of(&reply)[0]["state"], "healthy");
+    assert!(answers(&mut client, 2).await.contains(&"a".to_owned()));
+}
+
+#[tokio::test]
+async fn where_every_server_is_drained_the_answer_is_503_and_the_gateway_degraded() {
+    let (a, b) = (named("a").await, named("b").await);
+    let gateway = with_token(Setup::to_each([&a, &b])).start().await;
+    let mut operator = operator(&gateway).await;
+    let mut client = gateway.h1().await;
+    let up = |gateway: &TestGateway, server: &Server| {
+        let series = "gateway_service_server_up";
+        gateway.metric(&format!(
+            "{series}{{service=\"backend\",server=\"{server}\"}}"
+        ))
+    };
+    let service = |gateway: &TestGateway| {
+        let health = gateway.health();
+        let service = health.services["backend"];
+        (health.status, service.servers, service.available)
+    };
+    assert_eq!(service(&gateway), ("healthy", 2, 2));
+    assert_eq!((up(&gateway, &a), up(&gateway, &b)), (Some(1.0), Some(1.0)));
+    steer(&mut operator, &a.address().to_string(), "drain").await;
+    assert_eq!(service(&gateway), ("healthy", 2, 1));
+    assert_eq!((up(&gateway, &a), up(&gateway, &b)), (Some(0.0), Some(1.0)));
+    steer(&mut operator, &b.address().to_string(), "drain").await;
+    assert_eq!(service(&gateway), ("degraded", 2, 0));
+    let health = operator.ask(shown("/api/gateway/health")).await;
+    let services = &json_of(&health)["services"];
+    assert_eq!(services["backend"], json!({ "servers": 2, "available": 0 }));
+    assert_eq!(client.get("/").await.status, 503);
+    assert_eq!(operator.get("/ready").await.status, 200);
+    steer(&mut operator, &a.address().to_string(), "up").await;
+    assert_eq!(service(&gateway), ("healthy", 2, 1));
+    assert_eq!(answers(&mut client, 2).await, ["a", "a"]);
+}
+
+#[tokio::test]
+async fn a_server_is_named_by_host_and_port_or_by_its_url() {
+    let (a, b) = (named("a").await, named("b").await);
+    let gateway = with_token(Setup::to_each([&a, &b])).start().await;
+    let mut operator = operator(&gateway).await;
+    let address = a.address();
+    for name in [
+        format!("{address}"),
+        format!("127.0.0.1%3A{}", address.port()),
+        format!("http%3A%2F%2F{address}"),
+        format!("http:%2f%2f{address}"),
+    ] {
+        for (wish, state) in [("drain", "drained"), ("up", "healthy")] {
+            let shown = steer(&mut operator, &name, wish).await;
+            assert_eq!(
+                (&shown["url"], &shown["state"]),
+                (&json!(a.to_string()), &json!(state)),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_who_may_drains_and_only_what_there_is() {
+    let a = named("a").await;
+    let setup = with_token(Setup::to(&a)).route("admin", "PathPrefix(`/api`)", "admin@internal");
+    let gateway = setup.start().await;
+    let mut operator = operator(&gateway).await;
+    let here = page("backend", &a.address().to_string());
+    let drain = r#"{"state": "drain"}"#;
+    let long = format!("{drain}{}", " ".repeat(1024));
+    let set = |mut put: Request<Body>, name: &'static str, value: &str| {
+        put.headers_mut().insert(name, value.parse().unwrap());
+        put
+    };
+    let without = |mut put: Request<Body>, name: &str| {
+        put.headers_mut().remove(name);
+        put
+    };
+    for (what, put, status) in [
+        ("no token", without(put(&here, drain), "authorization"), 401),
+        (
+            "a wrong token",
+            set(put(&here, drain), "authorization", "Bearer x"),
+            401,
+        ),
+        ("no type", without(put(&here, drain), "content-type"), 415),
+        (
+            "a form",
+            set(put(&here, drain), "content-type", "text/plain"),
+            415,
+        ),
+        ("no body", put(&here, ""), 400),
+        ("no JSON", put(&here, "drain"), 400),
+        ("another state", put(&here, r#"{"state": "down"}"#), 400),
+        ("no state", put(&here, "{}"), 400),
+        (
+            "more than a state",
+            put(&here, r#"{"state": "drain", "for": 5}"#),
+            400,
+        ),
+        ("too long a body", put(&here, &long), 413),
+        (
+            "another service",
+            put(&page("x", "127.0.0.1:1"), drain),
+            404,
+        ),
+        (
+            "another server",
+            put(&page("backend", "127.0.0.1:1"), drain),
+            404,
+        ),
+        ("no name", put(&page("backend", "%FF"), drain), 400),
+        (
+            "a whole service",
+            put("/api/gateway/services/backend", drain),
+            404,
+        ),
+        ("all services", put("/api/gateway/services", drain), 405),
+    ] {
+        let reply = operator.ask(put).await;
+        assert_eq!(reply.status, status, "{what}: {reply:?}");
+        assert_eq!(json_of(&reply)["status"], status, "{what}");
+        assert!(json_of(&reply)["error"].is_string(), "{what}");
+    }
+    // Through a router, with the token and all, it is only shown.
+    let mut web = gateway.h1().await;
+    assert_eq!(web.ask(put(&here, drain)).await.status, 403);
+    assert_eq!(json_of(&web.ask(shown(&here)).await)[0]["state"], "healthy");
+    let typed = set(
+        put(&here, drain),
+        "content-type",
+        "Application/JSON; charset=utf-8",
+    );
+    assert_eq!(operator.ask(typed).await.status, 200);
+    assert_eq!(json_of(&web.ask(shown(&here)).await)[0]["state"], "drained");
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_drains() {
+    let a = named("a").await;
+    let gateway = Setup::to(&a).admin().start().await;
+    let mut operator = operator(&gateway).await;
+    let here = page("backend", &a.address().to_string());
+    let reply = operator.ask(put(&here, r#"{"state": "drain"}"#)).await;
+    assert_eq!(reply.status, 403);
+    assert!(reply.text().contains("set `admin.token`"), "{reply:?}");
+    assert_eq!(json_of(&operator.get(&here).await)[0]["state"], "healthy");
+}
+
+#[tokio::test]
+async fn without_a_token_a_loopback_listener_goes_by_no_name_that_a_web_page_may_have() {
+    let a = named("a").await;
+    let setup = Setup::to(&a);
+    for (setup, status) in [(setup.clone().admin(), 403), (with_token(setup), 200)] {
+        let gateway = setup.start().await;
+        let mut client = operator(&gateway).await;
+        for page in ["/api/gateway/config", "/api/gateway/services", "/live"] {
+            let mut rebound = shown(page);
+            let host = "evil.example:9090".parse().unwrap();
+            rebound.headers_mut().insert("host", host);
+            assert_eq!(client.ask(rebound).await.status, status, "{page}");
+            assert_eq!(client.ask(shown(page)).await.status, 200, "{page}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_drains_is_logged_once() {
+    let a = named("a").await;
+    let text = with_token(Setup::to(&a)).text();
+    let gateway = Process::start(&text, &["admin@internal"]).await;
+    let address = gateway.address("admin@internal");
+    let mut operator = Client::admin(connect(address).await).await;
+    for wish in ["drain", "drain", "up", "up"] {
+        steer(&mut operator, &a.address().to_string(), wish).await;
+    }
+    let up = format!("a server is no longer drained server=\"{a}\" client=\"127.0.0.1\"");
+    gateway.logs(&up).await;
+    let log = gateway.log();
+    let drained = format!("a server is drained by hand server=\"{a}\" client=\"127.0.0.1\"");
+    assert_eq!(log.matches(&drained).count(), 1, "{log}");
+    assert_eq!(log.matches(&up).count(), 1, "{log}");
+    assert!(!log.contains(TOKEN), "{log}");
+}
+
+#[tokio::test]
+async fn a_drained_server_of_tcp_keeps_its_connections() {
+    let server =
+        || Server::raw(|mut wire, _| async move { while wire.try_byte().await.is_some() {} });
+    let (a, b) = (server().await, server().await);
+    let setup = Setup::new()
+        .set("entrypoints/web/protocol", "tcp")
+        .route("all", "HostSNI(`*`)", "backend")
+        .set("routers/all/entrypoints", json!(["web"]))
+        .balancer(
+            "servers",
+            json!([{ "url": a.url("tcp") }, { "url": b.url("tcp") }]),
+        );
+    let gateway = with_token(setup).start().await;
+    let mut operator = operator(&gateway).await;
+    let mut before = gateway.wire().await;
+    before.send("x").await;
+    eventually("it is dialled", || a.open() + b.open() == 1).await;
+    let (old, new) = if a.open() == 1 { (&a, &b) } else { (&b, &a) };
+    let drained = steer(&mut operator, &old.address().to_string(), "drain").await;
+    assert_eq!(drained["in_flight"], 1);
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let mut wire = gateway.wire().await;
+        wire.send("x").await;
+        others.push(wire);
+    }
+    eventually("the others are dialled", || new.open() == 3).await;
+    assert_eq!((old.open(), old.accepted()), (1, 1));
+    before.send("x").await;
+}
