@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use a3s_layers::balance::{Balance, Balanced, Member, Strategy};
-use a3s_layers::endpoint::{Endpoint, InFlight, PlaceLayer, Placed};
+use a3s_layers::endpoint::{Endpoint, InFlight, PlaceLayer, Placed, Trouble};
 use a3s_layers::error::Failure;
 use a3s_layers::tried::Tried;
 use axum::body::Body;
@@ -11,6 +11,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use std::future::{pending, ready};
 use std::sync::Arc;
+use std::task::Poll;
 use tokio_test::task;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
@@ -74,6 +75,32 @@ async fn one_layer_applied_twice_shares_its_state() {
         picks += two.call(()).await.unwrap();
     }
     assert_eq!(picks, "abcabc");
+}
+
+#[test]
+fn whoever_is_open_is_found_however_many_look_at_once() {
+    for strategy in [Strategy::RoundRobin, Strategy::Weighted] {
+        let members: Vec<_> = ["a", "b"]
+            .into_iter()
+            .map(|name| Member {
+                endpoint: Endpoint::new(name),
+                weight: 1,
+                service: service_fn(|_: Placed<()>| ready(Ok::<_, BoxError>(()))),
+            })
+            .collect();
+        members[0].endpoint.set(Trouble::Unhealthy, "a test");
+        let pool = Balance::new(strategy, members);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let mut answer = task::spawn(pool.clone().oneshot(()));
+                        assert!(matches!(answer.poll(), Poll::Ready(Ok(()))));
+                    }
+                });
+            }
+        });
+    }
 }
 
 /// A request that is sent again remembers where it has been.

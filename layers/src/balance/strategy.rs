@@ -70,7 +70,9 @@ impl Picker {
     /// The next one in turn that is open. A turn that is left out is over: else the one after it would get it all.
     fn next_open(&self, open: impl Fn(usize) -> bool) -> Option<usize> {
         let mut turns = (0..self.turns.len()).map(|_| self.turn());
-        turns.find(|index| open(*index))
+        let found = turns.find(|index| open(*index));
+        // Others take turns at the same time: those that were left may all have been of one that is not open.
+        found.or_else(|| self.in_turn().find(|index| open(*index)))
     }
 
     fn turn(&self) -> usize {
