@@ -28,6 +28,7 @@ pub mod ip_allow;
 pub mod key;
 mod networks;
 pub mod observe;
+pub mod outlier;
 mod own_header;
 pub mod path;
 pub mod peer;

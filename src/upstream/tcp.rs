@@ -71,15 +71,18 @@ impl Service<Placed<Dial>> for Dialler {
 
     fn call(&mut self, placed: Placed<Dial>) -> Self::Future {
         let origin = Arc::clone(&self.origin);
-        let in_flight = placed.place;
+        let mut in_flight = placed.place;
         Box::pin(async move {
             match origin.connect().await {
-                Ok(io) => Ok(Dialled {
-                    io,
-                    _in_flight: in_flight,
-                }),
+                Ok(io) => {
+                    in_flight.succeed();
+                    Ok(Dialled {
+                        io,
+                        _in_flight: in_flight,
+                    })
+                }
                 Err(error) => {
-                    in_flight.fail();
+                    in_flight.fail(error.failure());
                     Err(error.into())
                 }
             }

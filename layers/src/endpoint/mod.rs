@@ -14,12 +14,16 @@
 //! assert_eq!(endpoint.in_flight(), 0);
 //! ```
 
+mod passive;
 mod place;
 mod standing;
 
 pub use place::{InFlight, PlaceLayer, Placed, Seated};
 pub use standing::{Standing, Trouble};
 
+pub(crate) use passive::Fault;
+
+use passive::Passive;
 use standing::Troubles;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -35,6 +39,7 @@ pub struct Endpoint {
     requests: AtomicU64,
     failures: AtomicU64,
     troubles: Troubles,
+    passive: Passive,
 }
 
 impl Endpoint {
@@ -47,6 +52,7 @@ impl Endpoint {
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             troubles: Troubles::new(),
+            passive: Passive::new(),
         })
     }
 
@@ -102,31 +108,53 @@ impl Endpoint {
 
     /// Whether requests that belong to it may go there: it may be drained, but neither unhealthy nor ejected.
     pub fn is_available(&self) -> bool {
-        self.troubles.is_available()
+        self.troubles.is_available() || self.return_in_time() && self.troubles.is_available()
     }
 
     /// Whether it takes requests that could go elsewhere: nothing is wrong with it.
     pub fn takes_new(&self) -> bool {
-        self.troubles.is_none()
+        self.troubles.is_none() || self.return_in_time() && self.troubles.is_none()
     }
 
     /// Notes that something is wrong with it, and why. Said again, it changes the reason but not the time.
+    ///
+    /// That it is ejected, an [`Outlier`](crate::outlier::Outlier) says; where anybody else does, that lasts until it
+    /// is cleared.
     pub fn set(&self, trouble: Trouble, why: impl Into<Box<str>>) {
         self.troubles.set(trouble, why.into());
+        if trouble != Trouble::Ejected
+            && let Some(detector) = self.detector()
+        {
+            detector.relent();
+        }
     }
 
     /// Notes that this is no longer wrong. Returns whether it was.
     pub fn clear(&self, trouble: Trouble) -> bool {
-        self.troubles.clear(trouble)
+        let was = self.troubles.clear(trouble);
+        if was && trouble == Trouble::Ejected {
+            self.passive.ended(self.passive.now());
+            self.log_return();
+        }
+        was
     }
 
     /// Whether this is wrong with it.
     pub fn has(&self, trouble: Trouble) -> bool {
-        self.troubles.has(trouble)
+        let has = self.troubles.has(trouble);
+        has && !(trouble == Trouble::Ejected && self.return_in_time())
+    }
+
+    /// Whether it would take requests if it were not ejected.
+    pub(crate) fn is_but_ejected(&self) -> bool {
+        Trouble::ALL
+            .into_iter()
+            .all(|trouble| self.has(trouble) == (trouble == Trouble::Ejected))
     }
 
     /// How it stands, for those who look.
     pub fn standing(&self) -> Standing {
+        self.return_in_time();
         self.troubles.standing()
     }
 }

@@ -1,6 +1,9 @@
 //! A request with its place at a server: taken when the server is picked, given up when the exchange is over.
 
 use super::Endpoint;
+use super::passive::Fault;
+use crate::classify::Verdict;
+use crate::error::Failure;
 use crate::observe::{End, Exchange, ObserveFuture, ObservedBody, Outcome};
 use http::{Request, Response};
 use std::sync::Arc;
@@ -10,34 +13,75 @@ use tower::{Layer, Service};
 
 /// An exchange, or a connection, that is under way at a server.
 #[derive(Debug)]
-pub struct InFlight(Arc<Endpoint>);
+pub struct InFlight {
+    endpoint: Arc<Endpoint>,
+    /// The server's ejections when it began.
+    ejections: u64,
+    /// Whether its end says no more of the server.
+    is_judged: bool,
+}
 
 impl InFlight {
     pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
-        Self(endpoint)
+        Self {
+            ejections: endpoint.ejections(),
+            endpoint,
+            is_judged: false,
+        }
     }
 
     /// The server.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.0
+        &self.endpoint
     }
 
-    /// Ends it as one that failed.
-    pub fn fail(self) {
-        self.0.failures.fetch_add(1, Ordering::Relaxed);
+    /// The server has done what was asked of it.
+    pub fn succeed(&mut self) {
+        if !std::mem::replace(&mut self.is_judged, true) {
+            self.endpoint.succeeded(self.ejections);
+        }
+    }
+
+    /// Ends it as one that failed before there was an answer, or a connection.
+    pub fn fail(mut self, failure: Failure) {
+        self.endpoint.failures.fetch_add(1, Ordering::Relaxed);
+        self.blame(Fault::of(failure, false));
+    }
+
+    fn blame(&mut self, fault: Option<Fault>) {
+        if let Some(fault) = fault
+            && !std::mem::replace(&mut self.is_judged, true)
+        {
+            self.endpoint.failed(fault, self.ejections);
+        }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Exchange for InFlight {
-    fn end(self, outcome: &Outcome) {
-        if outcome.status.is_none() && outcome.end == End::Failed {
-            self.fail();
+    fn head<B>(&mut self, response: &Response<B>) {
+        // A good head is no good answer yet: what a server says after it may be cut off each time.
+        if Verdict::of(response) == Verdict::Failure {
+            self.blame(Some(Fault::Answer(response.status())));
+        }
+    }
+
+    fn end(mut self, outcome: &Outcome) {
+        match (outcome.end, outcome.failure) {
+            (End::Complete, _) => self.succeed(),
+            (End::Failed, failure) => {
+                let failure = failure.unwrap_or(Failure::Reset);
+                match outcome.status {
+                    None => self.fail(failure),
+                    Some(_) => self.blame(Fault::of(failure, true)),
+                }
+            }
+            (End::Dropped, _) => {}
         }
     }
 }

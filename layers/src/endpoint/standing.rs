@@ -1,7 +1,7 @@
 //! What is wrong with a server: one word that a balance reads, and the reasons beside it for those who look.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 /// Why a server gets no requests. Each has its own author, and several may be so at a time.
@@ -51,9 +51,14 @@ impl Standing {
     }
 }
 
+/// An ejection that ends when it is cleared.
+const NEVER: u64 = u64::MAX;
+
 #[derive(Debug)]
 pub(super) struct Troubles {
     bits: AtomicU8,
+    /// When the ejection ends by itself. Written with the lock held.
+    ejected_until: AtomicU64,
     /// Written by control planes and at ejections, never in the way of a request that goes well.
     told: Mutex<Standing>,
 }
@@ -62,6 +67,7 @@ impl Troubles {
     pub(super) fn new() -> Self {
         Self {
             bits: AtomicU8::new(0),
+            ejected_until: AtomicU64::new(NEVER),
             told: Mutex::new(Standing {
                 troubles: Vec::new(),
                 since: SystemTime::now(),
@@ -82,7 +88,45 @@ impl Troubles {
     }
 
     pub(super) fn set(&self, trouble: Trouble, why: Box<str>) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        self.note(&mut self.lock(), trouble, why);
+    }
+
+    pub(super) fn clear(&self, trouble: Trouble) -> bool {
+        self.forget(&mut self.lock(), trouble)
+    }
+
+    /// It is ejected, until then.
+    pub(super) fn eject(&self, why: Box<str>, until: u64) {
+        let told = &mut self.lock();
+        self.ejected_until.store(until, Ordering::Relaxed);
+        self.note(told, Trouble::Ejected, why);
+    }
+
+    pub(super) fn ejected_until(&self) -> u64 {
+        self.ejected_until.load(Ordering::Relaxed)
+    }
+
+    /// Ends an ejection that is over, and tells when it was.
+    pub(super) fn end_ejection(&self, now: u64) -> Option<u64> {
+        let is_over = || self.has(Trouble::Ejected) && self.ejected_until() <= now;
+        if !is_over() {
+            return None;
+        }
+        let told = &mut self.lock();
+        // Another one may have begun since.
+        let until = self.ejected_until();
+        (is_over() && self.forget(told, Trouble::Ejected)).then_some(until)
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Standing> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, told: &mut Standing, trouble: Trouble, why: Box<str>) {
         let known = told.troubles.iter_mut().find(|(each, _)| *each == trouble);
         match known {
             Some((_, reason)) => *reason = why,
@@ -95,21 +139,18 @@ impl Troubles {
         self.bits.fetch_or(trouble.bit(), Ordering::Relaxed);
     }
 
-    pub(super) fn clear(&self, trouble: Trouble) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+    fn forget(&self, told: &mut Standing, trouble: Trouble) -> bool {
         let before = told.troubles.len();
         told.troubles.retain(|(each, _)| *each != trouble);
         let was = told.troubles.len() < before;
         if was {
             told.since = SystemTime::now();
         }
+        if trouble == Trouble::Ejected {
+            self.ejected_until.store(NEVER, Ordering::Relaxed);
+        }
         self.bits.fetch_and(!trouble.bit(), Ordering::Relaxed);
         was
-    }
-
-    pub(super) fn standing(&self) -> Standing {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.clone()
     }
 }
 
