@@ -129,6 +129,8 @@ pub struct ResponseBody {
     idle_timeout: Duration,
     idle: Option<Pin<Box<Sleep>>>,
     moved: bool,
+    /// The request's body, which may still be on its way.
+    upload: Option<Upload>,
 }
 
 /// A connection, or a place on one, on loan from the pool.
@@ -140,13 +142,19 @@ pub(super) enum Lease {
 }
 
 impl ResponseBody {
-    pub(super) fn new(incoming: Incoming, lease: Lease, idle_timeout: Duration) -> Self {
+    pub(super) fn new(
+        incoming: Incoming,
+        lease: Lease,
+        idle_timeout: Duration,
+        upload: Option<Upload>,
+    ) -> Self {
         let mut body = Self {
             incoming,
             lease: Some(lease),
             idle_timeout,
             idle: None,
             moved: false,
+            upload,
         };
         if body.incoming.is_end_stream() {
             body.give_back();
@@ -222,7 +230,10 @@ impl http_body::Body for ResponseBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 this.lease = None;
-                Poll::Ready(Some(Err(UpstreamError::new(Failure::Reset, error).into())))
+                // Where the client's half broke off first, the server's was cut off with it.
+                let failure = this.upload.as_ref().and_then(Upload::failure);
+                let failure = failure.unwrap_or(Failure::Reset);
+                Poll::Ready(Some(Err(UpstreamError::new(failure, error).into())))
             }
             Poll::Ready(None) => {
                 this.give_back();

@@ -70,7 +70,8 @@ impl Service<Request> for Client {
         Box::pin(async move {
             let send = pin!(send(&origin, &mut request));
             let sent = within(timeouts.response, upload.as_ref(), send).await;
-            let (head, lease) = match (sent, upload.and_then(|upload| upload.failure())) {
+            let failure = upload.as_ref().and_then(Upload::failure);
+            let (head, lease) = match (sent, failure) {
                 (Ok(answer), _) => answer,
                 // Whatever the connection says of it, the client was the first to break off.
                 (Err(error), Some(failure)) => {
@@ -81,7 +82,7 @@ impl Service<Request> for Client {
             if is_unasked(&head) {
                 return Err(UpstreamError::from(Failure::Reset).into());
             }
-            Ok(head.map(|incoming| ResponseBody::new(incoming, lease, timeouts.idle)))
+            Ok(head.map(|incoming| ResponseBody::new(incoming, lease, timeouts.idle, upload)))
         })
     }
 }
