@@ -140,6 +140,8 @@ fn it_tells_what_runs_and_what_it_did() {
         "in_flight": 0,
         "requests": 3,
         "failures": 0,
+        "ejections": 0,
+        "ejected_until": null,
     });
     assert_eq!(server, expected);
 

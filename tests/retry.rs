@@ -20,13 +20,14 @@ fn retried(urls: impl IntoIterator<Item = impl std::fmt::Display>) -> Setup {
     with(urls, &json!({}))
 }
 
-/// As [`retried`], with more settings of the retry.
+/// As [`retried`], with more settings of the retry. Servers that fail are asked all the same: nobody ejects them.
 fn with(urls: impl IntoIterator<Item = impl std::fmt::Display>, settings: &Value) -> Setup {
     let mut retry =
         json!({ "type": "retry", "retry_interval_ms": 0, "budget_min_per_second": 1000 });
     let more = settings.as_object().unwrap().clone();
     retry.as_object_mut().unwrap().extend(more);
     Setup::to_each(urls)
+        .balancer("outlier/consecutive_errors", 0)
         .set("middlewares/again", retry)
         .set("routers/all/middlewares", json!(["again"]))
 }

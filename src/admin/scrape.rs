@@ -61,7 +61,7 @@ enum Value {
     Counter(fn(&Endpoint) -> u64),
 }
 
-const SERVERS: [OfServers; 4] = [
+const SERVERS: [OfServers; 5] = [
     OfServers {
         name: "gateway_service_server_up",
         help: "Whether nothing is wrong with a server: neither unhealthy nor ejected nor drained",
@@ -81,6 +81,11 @@ const SERVERS: [OfServers; 4] = [
         name: "gateway_service_server_failures",
         help: "Requests that failed before the head of an answer by server",
         value: Value::Counter(Endpoint::failures),
+    },
+    OfServers {
+        name: "gateway_service_server_ejections",
+        help: "How often a server was ejected because it failed requests",
+        value: Value::Counter(Endpoint::ejections),
     },
 ];
 

@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// All that is said to a server is shorter.
 const MAX_BODY: usize = 1024;
@@ -76,18 +76,25 @@ fn view(
     let why: Map<_, _> = (standing.troubles.iter())
         .map(|(trouble, why)| (trouble.as_str().to_owned(), json!(why)))
         .collect();
-    let since = standing.since.duration_since(UNIX_EPOCH);
     json!({
         "id": id(endpoint.id()),
         "url": endpoint.id(),
         "weight": weight,
         "state": standing.as_str(),
         "why": why,
-        "since": since.map_or(0, |since| since.as_secs()),
+        "since": seconds(standing.since),
         "in_flight": endpoint.in_flight(),
         "requests": endpoint.requests(),
         "failures": endpoint.failures(),
+        "ejections": endpoint.ejections(),
+        "ejected_until": endpoint.ejected_until().map(seconds),
     })
+}
+
+/// Since 1970.
+fn seconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 /// What a server is called in the path of a page: its host and port, or the path of its socket.

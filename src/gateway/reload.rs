@@ -209,6 +209,10 @@ impl Shared {
             std::mem::replace(&mut running.middlewares, compiled.middlewares),
         );
         running
+            .services
+            .values()
+            .for_each(compile::Service::take_effect);
+        running
             .middlewares
             .values()
             .for_each(compile::Middleware::start_upkeep);

@@ -19,6 +19,7 @@
 //! ```
 
 mod origin;
+mod outlier;
 mod pool;
 mod respond;
 
@@ -57,6 +58,11 @@ impl Service {
     /// Its pools of servers: one, or one for each revision; none where it has a fixed answer.
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
+    }
+
+    /// Requests come to it from now on.
+    pub fn take_effect(&self) {
+        self.pools.iter().for_each(|pool| pool.take_effect());
     }
 
     /// The servers of each of its pools, with the name of the revision.
@@ -160,7 +166,7 @@ fn load_balancer(
     let servers = pool::servers(config, &config.servers, before).map_err(failed)?;
     let (stack, pool) = match protocol {
         Protocol::Http => {
-            let (stack, pool) = pool::http(config, config.strategy, None, servers);
+            let (stack, pool) = pool::http(name, config, config.strategy, None, servers);
             (Stack::Http(stack), pool)
         }
         Protocol::Tcp => {

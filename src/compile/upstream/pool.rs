@@ -1,6 +1,7 @@
 //! A pool: servers, and the balance over them.
 
 use super::origin::{origin, tls_settings};
+use super::outlier::Watch;
 use crate::config::{LoadBalancerConfig, Scheme, ServerConfig, Strategy};
 use crate::stack::{ConnectionService, UpstreamService};
 use crate::upstream::client::{Client, Timeouts, host_header};
@@ -21,6 +22,7 @@ pub struct Pool {
     revision: Option<Arc<str>>,
     servers: Arc<Servers>,
     update: Update,
+    watch: Watch,
 }
 
 /// Hands servers to whoever picks among them.
@@ -36,11 +38,15 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    fn new(revision: Option<Arc<str>>, update: Update) -> Self {
+    fn new(revision: Option<Arc<str>>, update: Update, watch: Watch, list: Vec<Server>) -> Self {
+        update(&list);
+        let servers = Servers::new();
+        servers.set(list);
         Self {
             revision,
-            servers: Arc::new(Servers::new()),
+            servers: Arc::new(servers),
             update,
+            watch,
         }
     }
 
@@ -57,7 +63,14 @@ impl Pool {
     /// Goes on with these servers.
     pub fn set_servers(&self, servers: Vec<Server>) {
         (self.update)(&servers);
+        self.watch.servers(&servers);
         self.servers.set(servers);
+    }
+
+    /// Requests come to it from now on, and its servers, some of which an earlier pool may have as well, are watched
+    /// as it says.
+    pub fn take_effect(&self) {
+        self.watch.servers(&self.servers.list());
     }
 }
 
@@ -102,6 +115,7 @@ pub(super) fn servers(
 
 /// A pool of HTTP servers, and the stack that leads to them.
 pub(super) fn http(
+    name: &str,
     config: &LoadBalancerConfig,
     strategy: Strategy,
     revision: Option<Arc<str>>,
@@ -119,8 +133,8 @@ pub(super) fn http(
             .layer(ForwardLayer::new(host, pass_host))
             .service(Client::new(Arc::clone(&server.origin), timeouts))
     });
-    let pool = Pool::new(revision, update);
-    pool.set_servers(servers);
+    let watch = Watch::new(name, &config.outlier, &servers);
+    let pool = Pool::new(revision, update, watch, servers);
     let stack = balance.map_response(|response| response.map(Body::new));
     (BoxCloneSyncService::new(stack), pool)
 }
@@ -134,8 +148,8 @@ pub(super) fn tcp(
     let (balance, update) = balance(config, config.strategy, |server| {
         Dialler::new(Arc::clone(&server.origin))
     });
-    let pool = Pool::new(None, update);
-    pool.set_servers(servers);
+    let watch = Watch::new(name, &config.outlier, &servers);
+    let pool = Pool::new(None, update, watch, servers);
     let stack = TcpForward::new(name.into(), balance, Arc::clone(&pool.servers));
     (BoxCloneSyncService::new(stack), pool)
 }

@@ -2,6 +2,7 @@
 
 use super::Check;
 use super::place::{Key, keys};
+use crate::config::OutlierConfig;
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
 use crate::config::values::{duration, size};
@@ -57,6 +58,7 @@ impl Check<'_> {
                 self.duration(&at("connect"), timeouts.connect, MILLISECOND, HOUR);
                 self.duration(&at("response"), timeouts.response, MILLISECOND, DAY);
                 self.duration(&at("idle"), timeouts.idle, MILLISECOND, DAY);
+                self.outlier(name, &balancer.outlier);
             }
             if let Some(respond) = &service.respond {
                 let status = u64::from(respond.status);
@@ -68,6 +70,17 @@ impl Check<'_> {
                 );
             }
         }
+    }
+
+    fn outlier(&mut self, service: &str, outlier: &OutlierConfig) {
+        let at = |key| keys!["services", service, "load_balancer", "outlier", key];
+        let errors = u64::from(outlier.consecutive_errors);
+        self.number(&at("consecutive_errors"), errors, 0, 1_000);
+        self.duration(&at("window"), outlier.window, MILLISECOND, HOUR);
+        self.duration(&at("ejection"), outlier.ejection, MILLISECOND, DAY);
+        self.duration(&at("max_ejection"), outlier.max_ejection, MILLISECOND, DAY);
+        let percent = u64::from(outlier.max_ejected_percent);
+        self.number(&at("max_ejected_percent"), percent, 0, 100);
     }
 
     pub(super) fn number(&mut self, path: &[Key<'_>], value: u64, min: u64, max: u64) {

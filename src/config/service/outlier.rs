@@ -4,19 +4,22 @@ use crate::config::values::duration;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Leaves a server alone for a while that fails requests.
+/// Leaves a server alone for a while that fails requests, unlike the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutlierConfig {
-    /// Failures in a row that have a server ejected; 0 never does.
+    /// Errors in a row that have a server ejected; 0 never does.
     pub consecutive_errors: u32,
-    /// The time in which they must fall.
+    /// The time in which they must fall; a row that lasts longer begins anew.
     #[serde(with = "duration")]
     pub window: Duration,
-    /// How long the first ejection is; each one that follows soon is longer.
+    /// How long the first ejection is; each one that follows soon is longer by as much.
     #[serde(with = "duration")]
     pub ejection: Duration,
-    /// The most servers of a hundred that are ejected at a time.
+    /// The longest that an ejection becomes; where `ejection` is longer, that is.
+    #[serde(with = "duration")]
+    pub max_ejection: Duration,
+    /// The most servers of a hundred that are ejected at a time, rounded down; never the last one.
     pub max_ejected_percent: u8,
 }
 
@@ -26,6 +29,7 @@ impl Default for OutlierConfig {
             consecutive_errors: 5,
             window: Duration::from_secs(10),
             ejection: Duration::from_secs(30),
+            max_ejection: Duration::from_secs(300),
             max_ejected_percent: 50,
         }
     }

@@ -6,6 +6,7 @@ mod forward_auth;
 mod hostile;
 mod many;
 mod middlewares;
+mod outlier;
 mod paths;
 mod resilience;
 mod tcp;
