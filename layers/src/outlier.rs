@@ -243,7 +243,8 @@ impl Pool {
             let ejected = self
                 .ejected()
                 .filter(|each| is_over || each.is_but_ejected());
-            let Some(first) = ejected.min_by_key(|each| each.rest_of_ejection()) else {
+            let rest = |each: &&Arc<Endpoint>| each.rest_of_ejection().unwrap_or(Duration::MAX);
+            let Some(first) = ejected.min_by_key(rest) else {
                 return;
             };
             first.clear(Trouble::Ejected);

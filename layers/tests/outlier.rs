@@ -320,6 +320,11 @@ async fn the_end_is_told() {
     advance(secs(30)).await;
     assert_eq!((endpoint.ejections(), endpoint.ejected_until()), (1, None));
     assert_eq!(endpoint.standing().as_str(), "healthy");
+    // By hand it has none.
+    endpoint.set(Trouble::Ejected, "a test");
+    advance(secs(86_400)).await;
+    assert_eq!((endpoint.ejections(), endpoint.ejected_until()), (1, None));
+    assert_eq!(endpoint.standing().as_str(), "ejected");
 }
 
 #[tokio::test(start_paused = true)]

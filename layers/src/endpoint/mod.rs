@@ -133,8 +133,7 @@ impl Endpoint {
     pub fn clear(&self, trouble: Trouble) -> bool {
         let was = self.troubles.clear(trouble);
         if was && trouble == Trouble::Ejected {
-            self.passive.ended(self.passive.now());
-            self.log_return();
+            self.returned(self.passive.now());
         }
         was
     }

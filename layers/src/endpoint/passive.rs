@@ -208,10 +208,6 @@ impl Passive {
         detector.unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
-    pub(super) fn ended(&self, at: u64) {
-        self.ended.store(at, Ordering::Relaxed);
-    }
-
     fn window(&self) -> u64 {
         self.window.load(Ordering::Relaxed)
     }
@@ -245,16 +241,14 @@ impl Endpoint {
 
     /// When its ejection ends by itself, if it is ejected.
     pub fn ejected_until(&self) -> Option<SystemTime> {
-        if !self.has(Trouble::Ejected) {
-            return None;
-        }
-        SystemTime::now().checked_add(self.rest_of_ejection())
+        SystemTime::now().checked_add(self.rest_of_ejection()?)
     }
 
-    /// How long it stays ejected.
-    pub(crate) fn rest_of_ejection(&self) -> Duration {
-        let until = self.troubles.ejected_until();
-        Duration::from_millis(until.saturating_sub(self.passive.now()))
+    /// How long it stays ejected, if it is and that ends by itself.
+    pub(crate) fn rest_of_ejection(&self) -> Option<Duration> {
+        let until = self.troubles.ejected_until()?;
+        let rest = until.checked_sub(self.passive.now())?;
+        (rest > 0).then(|| Duration::from_millis(rest))
     }
 
     /// Its detector, if it is watched.
@@ -353,13 +347,14 @@ impl Endpoint {
         let now = self.passive.now();
         let ended = self.troubles.end_ejection(now);
         if let Some(at) = ended {
-            self.passive.ended(at);
-            self.log_return();
+            self.returned(at);
         }
         ended.is_some()
     }
 
-    pub(super) fn log_return(&self) {
+    /// Its ejection has ended, in time or because somebody cleared it.
+    pub(super) fn returned(&self, at: u64) {
+        self.passive.ended.store(at, Ordering::Relaxed);
         let detector = self.passive.detector();
         let service = detector.as_ref().map_or("", |detector| detector.name());
         tracing::info!(service, server = self.id(), "an ejected server is back");

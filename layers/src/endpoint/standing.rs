@@ -102,20 +102,19 @@ impl Troubles {
         self.note(told, Trouble::Ejected, why);
     }
 
-    pub(super) fn ejected_until(&self) -> u64 {
-        self.ejected_until.load(Ordering::Relaxed)
+    pub(super) fn ejected_until(&self) -> Option<u64> {
+        let until = self.ejected_until.load(Ordering::Relaxed);
+        (until != NEVER).then_some(until)
     }
 
     /// Ends an ejection that is over, and tells when it was.
     pub(super) fn end_ejection(&self, now: u64) -> Option<u64> {
-        let is_over = || self.has(Trouble::Ejected) && self.ejected_until() <= now;
-        if !is_over() {
-            return None;
-        }
+        let over = || self.ejected_until().filter(|until| *until <= now);
+        over()?;
         let told = &mut self.lock();
         // Another one may have begun since.
-        let until = self.ejected_until();
-        (is_over() && self.forget(told, Trouble::Ejected)).then_some(until)
+        let until = over()?;
+        self.forget(told, Trouble::Ejected).then_some(until)
     }
 
     pub(super) fn standing(&self) -> Standing {
