@@ -205,6 +205,11 @@ pub trait ServiceBuilderExt<L>: Sized {
     fn answer_within(self, duration: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>> {
         self.add(TimeoutLayer::new(duration))
     }
+
+    /// The same, and cuts an answer whose body has not ended by then: [`TimeoutLayer::whole`].
+    fn end_within(self, duration: Duration) -> ServiceBuilder<Stack<TimeoutLayer, L>> {
+        self.add(TimeoutLayer::whole(duration))
+    }
 }
 
 impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {

@@ -7,6 +7,7 @@ use a3s_layers::timeout::TimeoutLayer;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Channel};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -160,4 +161,109 @@ async fn an_axum_app_can_use_it() {
         .layer(TimeoutLayer::new(LIMIT));
     let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
     assert_eq!(response.status(), 504);
+}
+
+/// A body of so many pieces, one after each pause, and whether it has ended.
+fn pieces(count: usize, pause: Duration) -> (Body, Arc<()>) {
+    let ended = Arc::new(());
+    let held = Arc::clone(&ended);
+    let (mut feed, body) = Channel::<Bytes>::new(1);
+    tokio::spawn(async move {
+        let _held = held;
+        for _ in 0..count {
+            sleep(pause).await;
+            if feed.send_data("x".into()).await.is_err() {
+                return;
+            }
+        }
+    });
+    (Body::new(body), ended)
+}
+
+/// What comes of a body: its bytes, and how it failed.
+async fn read(mut body: Body) -> (usize, Option<Failure>) {
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => length += frame.into_data().unwrap().len(),
+            Err(error) => {
+                assert!(body.is_end_stream());
+                assert!(body.frame().await.is_none());
+                return (length, Some(Failure::of(&error)));
+            }
+        }
+    }
+    (length, None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_answer_must_end_in_time() {
+    // The head takes a second, and each piece a little more.
+    for (count, length, failure) in [
+        (0, 0, None),
+        (3, 3, None),
+        (4, 3, Some(Failure::ResponseTimeout)),
+        (1_000_000, 3, Some(Failure::ResponseTimeout)),
+    ] {
+        let (body, feeding) = pieces(count, Duration::from_millis(1_300));
+        let body = Arc::new(std::sync::Mutex::new(Some(body)));
+        let service = service_fn(move |_: Request<Body>| {
+            let body = body.lock().unwrap().take().unwrap();
+            async move {
+                sleep(Duration::from_secs(1)).await;
+                Ok::<_, Infallible>(Response::new(body))
+            }
+        });
+        let start = Instant::now();
+        let service = TimeoutLayer::whole(LIMIT).layer(service);
+        let response = service.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(
+            read(response.into_body()).await,
+            (length, failure),
+            "{count}"
+        );
+        if failure.is_some() {
+            let late = start.elapsed().saturating_sub(LIMIT);
+            assert!(late <= Duration::from_millis(2), "{late:?}");
+        }
+        // The work goes with it.
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(Arc::strong_count(&feeding), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_always_ready_and_never_ends_is_cut() {
+    struct Endless;
+    impl http_body::Body for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+            std::task::Poll::Ready(Some(Ok(http_body::Frame::data("x".into()))))
+        }
+    }
+    let service =
+        service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Endless)) });
+    let service = TimeoutLayer::whole(LIMIT).layer(service);
+    let response = service.oneshot(Request::new(Body::empty())).await.unwrap();
+    let mut body = response.into_body();
+    assert!(body.frame().await.unwrap().is_ok());
+    tokio::time::advance(LIMIT).await;
+    let (_, failure) = read(body).await;
+    assert_eq!(failure, Some(Failure::ResponseTimeout));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_answer_must_begin_in_time_as_well() {
+    let service =
+        service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>());
+    let service = TimeoutLayer::whole(LIMIT).layer(service);
+    let response = service.oneshot(Request::new(Body::empty())).await.unwrap();
+    assert_eq!(response.status(), 504);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(!body.is_empty());
 }
