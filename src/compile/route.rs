@@ -5,9 +5,10 @@
 //! | 1 | catch-panic | everything |
 //! | 2 | observe: the router's and the service's counts | request start, body end |
 //! | 3 | the middlewares of the entrypoint, in their order | requests and responses |
-//! | 4 | those of the router | requests and responses |
-//! | 5 | rescue | errors, which become 502, 503, 504 |
-//! | 6 | the service's stack, shared by every router that names it | errors |
+//! | 4 | the router's `timeout`, if it has one: 504, and later the body is cut | requests and responses |
+//! | 5 | the middlewares of the router | requests and responses |
+//! | 6 | rescue | errors, which become 502, 503, 504 |
+//! | 7 | the service's stack, shared by every router that names it | errors |
 
 use super::middleware::{Middlewares, layers};
 use super::upstream::{Services, Stack};
@@ -15,11 +16,12 @@ use super::{CompileError, Kept};
 use crate::config::{ADMIN_SERVICE, GatewayConfig, RouterConfig};
 use crate::dispatch::table::Route;
 use crate::rule::{Protocol, Rule};
-use crate::stack::{HttpLayer, HttpService, Request, Response};
+use crate::stack::{HttpLayer, HttpService, Request, Response, erase};
 use crate::telemetry::metrics::RouteCounts;
 use a3s_layers::catch_panic::CatchPanicLayer;
 use a3s_layers::observe::ObserveLayer;
 use a3s_layers::rescue::RescueLayer;
+use a3s_layers::timeout::TimeoutLayer;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tower::util::BoxCloneSyncService;
@@ -34,7 +36,7 @@ pub(super) struct Router {
     priority: i64,
     rule: Rule,
     counts: RouteCounts,
-    /// From the router's middlewares down.
+    /// From the router's timeout down.
     inner: HttpService,
     /// The whole stack, for every entrypoint without middlewares.
     bare: HttpService,
@@ -87,7 +89,11 @@ pub(super) fn routes(
             kept.metrics.service(&router.service.as_str().into()),
         );
         let rescued = RescueLayer::new().layer(service.clone());
-        let layers = layers(&router.middlewares, config, middlewares)?.http;
+        let timeout = router
+            .timeout
+            .map(|timeout| erase(TimeoutLayer::whole(timeout)));
+        let mut layers = layers(&router.middlewares, config, middlewares)?.http;
+        layers.splice(..0, timeout.as_ref());
         let inner = wrapped(BoxCloneSyncService::new(rescued.clone()), &layers);
         Ok(Router {
             priority: router.rank(Protocol::Http),

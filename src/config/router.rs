@@ -1,9 +1,10 @@
 //! `routers "name" { }`: which requests go to which service.
 
-use super::values::RuleText;
+use super::values::{RuleText, duration};
 use super::{EntrypointConfig, GatewayConfig};
 use crate::rule::{Protocol, Rule};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// A rule, and the service behind it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,13 @@ pub struct RouterConfig {
     /// Its rank among routers that match the same request, the highest first; the length of the rule where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
+    /// How long a request and its answer may take as a whole, to the end of the body; no limit where it is absent.
+    #[serde(
+        default,
+        with = "duration::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub timeout: Option<Duration>,
 }
 
 impl RouterConfig {
@@ -33,6 +41,7 @@ impl RouterConfig {
             entrypoints: Vec::new(),
             middlewares: Vec::new(),
             priority: None,
+            timeout: None,
         }
     }
 

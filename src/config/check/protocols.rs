@@ -98,6 +98,11 @@ impl Check<'_> {
                 self.report(&place, mixed(message));
             }
         }
+        if protocol == Protocol::Tcp && router.timeout.is_some() {
+            let message =
+                format!("`timeout` is for requests, and router `{name}` takes connections");
+            self.report(&keys!["routers", name, "timeout"], mixed(message));
+        }
     }
 
     /// A service that takes what is not sent to it.

@@ -51,6 +51,12 @@ impl Check<'_> {
             );
             self.number(&at("h2_max_streams"), http.h2_max_streams.into(), 1, 65_535);
         }
+        for (name, router) in &config.routers {
+            if let Some(timeout) = router.timeout {
+                let place = keys!["routers", name, "timeout"];
+                self.duration(&place, timeout, MILLISECOND, DAY);
+            }
+        }
         for (name, service) in &config.services {
             if let Some(balancer) = &service.load_balancer {
                 let timeouts = &balancer.timeouts;

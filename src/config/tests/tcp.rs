@@ -120,6 +120,11 @@ fn what_is_for_the_other_is_told_where_it_is() {
             "HostSNI(`a`)\"\n entrypoints = [\"web\"]",
             &["17:14 E006 `HostSNI` is not for HTTP routers; use `Host`"],
         ),
+        (
+            "entrypoints = [\"db\"]",
+            "entrypoints = [\"db\"]\n  timeout = \"5s\"",
+            &["9:13 E021 `timeout` is for requests, and router `db` takes connections"],
+        ),
         // Entrypoints
         (
             "[\"db\"]",
