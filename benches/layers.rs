@@ -120,6 +120,7 @@ fn service(case: &Case) -> HttpService {
         admin: BoxCloneSyncService::new(admin),
         admin_listener: BoxCloneSyncService::new(admin),
         services: Services::new(),
+        addresses: Default::default(),
         middlewares: Middlewares::new(),
         types: Arc::default(),
     };

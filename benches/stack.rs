@@ -56,6 +56,7 @@ fn route() -> HttpService {
         admin: BoxCloneSyncService::new(bare()),
         admin_listener: BoxCloneSyncService::new(bare()),
         services: Services::new(),
+        addresses: Default::default(),
         middlewares: Middlewares::new(),
         types: Arc::default(),
     };

@@ -7,6 +7,7 @@ pub mod dispatch;
 pub mod error;
 pub mod gateway;
 pub mod provider;
+pub mod resolve;
 pub mod rule;
 pub mod serve;
 pub mod stack;

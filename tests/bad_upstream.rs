@@ -51,9 +51,9 @@ async fn a_server_that_refuses_connections_gives_502() {
 }
 
 #[tokio::test]
-async fn a_server_name_that_does_not_resolve_gives_502() {
+async fn a_server_name_that_does_not_resolve_gives_503() {
     let (_good, gateway) = beside_a_good_server("http://no-such-host.invalid:80").await;
-    assert_eq!(gateway.ask(GET).await.status(), 502);
+    assert_eq!(gateway.ask(GET).await.status(), 503);
     goes_on(&gateway).await;
 }
 

@@ -3,6 +3,7 @@
 use super::upstream::{origin, tls_settings};
 use crate::config::{HttpUrl, TimeoutsConfig, UpstreamTlsConfig};
 use crate::stack::{Request, UpstreamService};
+use crate::upstream::Target;
 use crate::upstream::client::{Client, Timeouts, host_header};
 use crate::upstream::tls::client_config;
 use axum::body::Body;
@@ -29,7 +30,9 @@ pub(super) fn client(
         response: timeout,
         ..TimeoutsConfig::default()
     };
-    let origin = Arc::new(origin(url.server(), &timeouts, tls, tls_config)?);
+    let server = url.server();
+    let target = Target::Name(server.host().to_owned(), server.port());
+    let origin = Arc::new(origin(server, target, &timeouts, tls, tls_config)?);
     let host = host_header(&origin);
     let idle = timeout;
     let response = timeout;

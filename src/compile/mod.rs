@@ -16,11 +16,16 @@ use crate::serve::http_server::HttpLimits;
 use crate::stack::{ConnectionLayer, ConnectionService, HttpService};
 use crate::telemetry::metrics::Metrics;
 use a3s_layers::peer::TrustedProxies;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use entrypoint::ADMIN_ENTRYPOINT;
 pub use middleware::{CustomType, CustomTypes, Middleware, Middlewares};
 pub use upstream::{Pool, Service, Services};
+
+/// What names of servers stand for. One that could not be looked up yet stands for nothing.
+pub type Addresses = HashMap<Arc<str>, Arc<[IpAddr]>>;
 
 /// What outlives a configuration, and is handed to the next one.
 #[derive(Clone)]
@@ -33,6 +38,8 @@ pub struct Kept {
     pub admin_listener: HttpService,
     /// The services of the running configuration.
     pub services: Services,
+    /// What the names of its servers stand for.
+    pub addresses: Addresses,
     /// Its middlewares.
     pub middlewares: Middlewares,
     /// Types of middlewares beside those that every gateway has.

@@ -5,6 +5,7 @@ mod check;
 mod code;
 mod de;
 mod diagnostic;
+mod dns;
 mod entrypoint;
 mod eval;
 mod fault;
@@ -33,6 +34,7 @@ mod tests;
 pub use admin::AdminConfig;
 pub use code::{Code, Severity};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
+pub use dns::DnsConfig;
 pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol};
 pub use load::{Loaded, Source, load};
 pub use middleware::{
@@ -51,8 +53,8 @@ pub use service::{
     StickyConfig, StickyTo, Strategy, TimeoutsConfig, UpstreamTlsConfig,
 };
 pub use values::{
-    Accepted, Address, ErrorStatuses, HttpUrl, Keys, Pattern, RuleText, Scheme, Secret, ServerUrl,
-    ValueError,
+    Accepted, Address, ErrorStatuses, HttpUrl, Keys, NameServer, Pattern, RuleText, Scheme, Secret,
+    ServerUrl, ValueError,
 };
 
 pub(crate) use load::digest_now;
@@ -79,6 +81,8 @@ pub struct GatewayConfig {
     pub middlewares: IndexMap<String, MiddlewareConfig>,
     /// Where more routers, services and middlewares come from.
     pub providers: ProvidersConfig,
+    /// How the names of servers are looked up.
+    pub dns: DnsConfig,
     /// The admin API; none is no listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<AdminConfig>,
@@ -96,6 +100,7 @@ impl Default for GatewayConfig {
             services: IndexMap::new(),
             middlewares: IndexMap::new(),
             providers: ProvidersConfig::default(),
+            dns: DnsConfig::default(),
             admin: None,
             source: None,
         }
@@ -108,6 +113,7 @@ impl PartialEq for GatewayConfig {
     fn eq(&self, other: &GatewayConfig) -> bool {
         self.shutdown_timeout_secs == other.shutdown_timeout_secs
             && self.providers == other.providers
+            && self.dns == other.dns
             && self.admin == other.admin
             && self.entrypoints.iter().eq(&other.entrypoints)
             && self.routers.iter().eq(&other.routers)

@@ -12,13 +12,14 @@ use serde::de::DeserializeOwned;
 /// Past this many problems the rest is not worth listing.
 pub(crate) const MAX_PROBLEMS: usize = 200;
 
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "shutdown_timeout_secs",
     "entrypoints",
     "routers",
     "services",
     "middlewares",
     "providers",
+    "dns",
     "admin",
 ];
 
@@ -50,6 +51,7 @@ impl Sections<'_> {
             services: self.named(root, "services"),
             middlewares: self.named(root, "middlewares"),
             providers,
+            dns: self.section(root, "dns").unwrap_or_default(),
             admin: self.section(root, "admin"),
             source: None,
         }

@@ -2,9 +2,10 @@
 //!
 //! 1. check: every problem is told
 //! 2. compile: pure
-//! 3. bind what is new, and listen once all of it is bound; where that fails, what was bound is dropped
-//! 4. swap: one store for each entrypoint
-//! 5. retire what is no more
+//! 3. look up the names of servers that are new; what cannot be looked up is no reason to refuse
+//! 4. bind what is new, and listen once all of it is bound; where that fails, what was bound is dropped
+//! 5. swap: one store for each entrypoint
+//! 6. retire what is no more
 //!
 //! Nothing before the swap can be noticed from outside, and nothing after it can fail.
 
@@ -14,9 +15,10 @@ use crate::admin::{self, EntrypointHandle, PoolHandle, ServiceHandle, Snapshot, 
 use crate::compile::{self, Compiled, CompiledEntrypoint, Kept};
 use crate::config::{Address, GatewayConfig};
 use crate::error::{Error, Result};
+use crate::resolve::{Follower, Prepared, Resolver};
 use crate::serve::listener::{Bind, Listener};
 use crate::serve::worker::Workers;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -35,6 +37,8 @@ pub(super) struct Running {
     retiring: JoinSet<()>,
     services: compile::Services,
     middlewares: compile::Middlewares,
+    /// What follows the names of servers.
+    resolver: Resolver,
     shutdown_timeout: Duration,
     workers: Arc<Workers>,
 }
@@ -46,6 +50,7 @@ impl Running {
             retiring: JoinSet::new(),
             services: compile::Services::default(),
             middlewares: compile::Middlewares::default(),
+            resolver: Resolver::default(),
             shutdown_timeout: Duration::ZERO,
             workers: Arc::new(workers),
         }
@@ -89,14 +94,14 @@ pub(super) fn check(config: &GatewayConfig, types: &compile::CustomTypes) -> Res
     Ok(())
 }
 
-/// Steps 1 to 3.
-fn prepare(
-    config: &GatewayConfig,
-    kept: &Kept,
-    sockets: &[Key],
-) -> Result<(Compiled, HashMap<Key, Listener>)> {
+/// Steps 1 and 2.
+fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled> {
     check(config, &kept.types)?;
-    let compiled = compile::compile(config, kept)?;
+    Ok(compile::compile(config, kept)?)
+}
+
+/// Step 4.
+fn bind_new(compiled: &Compiled, sockets: &[Key]) -> Result<HashMap<Key, Listener>> {
     let mut bound = HashMap::new();
     for CompiledEntrypoint { name, address, .. } in &compiled.entrypoints {
         let key = Key::of(name, address);
@@ -110,7 +115,32 @@ fn prepare(
             listen(name, address, listener)?;
         }
     }
-    Ok((compiled, bound))
+    Ok(bound)
+}
+
+/// What reads files and asks the system runs off the runtime's threads.
+async fn off_thread<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(run).await {
+        Ok(result) => result,
+        Err(panicked) => Err(panicked.into()),
+    }
+}
+
+/// Whoever goes by what the names of servers stand for.
+fn followers(services: &compile::Services) -> Vec<Follower> {
+    let pools = services.values().flat_map(compile::Service::pools);
+    let of_pool = |pool: &Arc<compile::Pool>| {
+        let names: BTreeSet<Arc<str>> = pool.names().map(Arc::from).collect();
+        let pool = Arc::clone(pool);
+        names.into_iter().map(move |name| {
+            let (pool, of) = (Arc::clone(&pool), Arc::clone(&name));
+            let tell = Arc::new(move |addresses: &[_]| pool.set_addresses(&of, addresses));
+            Follower { name, tell }
+        })
+    };
+    pools.flat_map(of_pool).collect()
 }
 
 impl Shared {
@@ -146,6 +176,8 @@ impl Shared {
             admin: admin::routed(&self.live),
             admin_listener: admin::listener(&self.live),
             services: running.map_or_else(Default::default, |running| running.services.clone()),
+            addresses: running
+                .map_or_else(Default::default, |running| running.resolver.addresses()),
             middlewares: running
                 .map_or_else(Default::default, |running| running.middlewares.clone()),
             types: Arc::clone(&self.types),
@@ -157,30 +189,36 @@ impl Shared {
         let Some(running) = running.as_mut() else {
             return Err(Error::State("not running"));
         };
-        let kept = self.kept(Some(running));
-        let sockets = running.sockets();
-        let prepared = tokio::task::spawn_blocking(move || {
-            let prepared = prepare(&config, &kept, &sockets);
-            prepared.map(|(compiled, bound)| (config, compiled, bound))
-        });
-        let prepared = match prepared.await {
-            Ok(prepared) => prepared,
-            Err(panicked) => Err(panicked.into()),
-        };
-        let (config, compiled, bound) = prepared.inspect_err(|_| {
+        let end_series = |_: &Error| {
             // To compile it has begun the series of what will not run.
             self.end_series(&self.live.snapshot().config);
-        })?;
-        self.swap(running, config, compiled, bound);
+        };
+        let kept = self.kept(Some(running));
+        let compiled = off_thread(move || {
+            let compiled = compile(&config, &kept)?;
+            Ok((config, compiled))
+        });
+        let (config, compiled) = compiled.await.inspect_err(end_series)?;
+        let names = followers(&compiled.services);
+        let names = names.into_iter().map(|each| each.name).collect();
+        let names = running.resolver.prepare(&config.dns, names).await;
+        let sockets = running.sockets();
+        let bound = off_thread(move || {
+            let bound = bind_new(&compiled, &sockets)?;
+            Ok((compiled, bound))
+        });
+        let (compiled, bound) = bound.await.inspect_err(end_series)?;
+        self.swap(running, config, compiled, names, bound);
         Ok(())
     }
 
-    /// Steps 4 and 5.
+    /// Steps 5 and 6.
     fn swap(
         &self,
         running: &mut Running,
         config: GatewayConfig,
         compiled: Compiled,
+        names: Prepared,
         mut bound: HashMap<Key, Listener>,
     ) {
         let mut old: HashMap<Key, Entrypoint> = running
@@ -208,6 +246,8 @@ impl Shared {
             std::mem::replace(&mut running.services, compiled.services),
             std::mem::replace(&mut running.middlewares, compiled.middlewares),
         );
+        // Before the first request is sent to them.
+        running.resolver.follow(names, followers(&running.services));
         running
             .services
             .values()

@@ -1,5 +1,6 @@
 //! A server's address, and a new connection to it.
 
+use super::race::{by_turns, race};
 use super::tls::TlsError;
 use crate::stack::Socket;
 use a3s_layers::error::{Failure, UpstreamError};
@@ -7,10 +8,12 @@ use http::uri::Authority;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 /// What is spoken to a server.
@@ -26,13 +29,25 @@ pub enum Scheme {
     Tcp,
 }
 
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// At each of these addresses, which are the same server; the first is tried first.
+    Addresses(Vec<SocketAddr>),
+    /// At an address of this name, which the system is asked for with every connection.
+    Name(String, u16),
+    /// At a Unix socket.
+    Unix(PathBuf),
+}
+
 /// One server as connections see it. Its pools live on the workers, and end with it.
 #[derive(Debug)]
 pub struct Origin {
     id: u64,
     scheme: Scheme,
-    host: Box<str>,
-    port: u16,
+    target: Target,
+    /// Which of several addresses was reached last.
+    reached: AtomicUsize,
     authority: Authority,
     connect_timeout: Duration,
     idle_timeout: Duration,
@@ -40,30 +55,33 @@ pub struct Origin {
     speaks_h2: AtomicBool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Tls {
     config: Arc<rustls::ClientConfig>,
     name: ServerName<'static>,
 }
 
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Origin {
-    /// A server at a host and port, which `Host` calls `authority`. A new connection must be there within
-    /// the first timeout, and an idle one is closed after the second. `tls` is there for [`Scheme::Https`];
-    /// its second half is the name to ask for where it is not the host.
+    /// A server at `target`, which `Host` calls `authority`. A new connection must be there within the first timeout,
+    /// and an idle one is closed after the second. `tls` is there for [`Scheme::Https`]; its second half is the name
+    /// to ask for and to verify.
     pub fn new(
         scheme: Scheme,
-        (host, port): (&str, u16),
+        target: Target,
         authority: &str,
         (connect_timeout, idle_timeout): (Duration, Duration),
-        tls: Option<(Arc<rustls::ClientConfig>, Option<&str>)>,
+        tls: Option<(Arc<rustls::ClientConfig>, &str)>,
     ) -> Result<Self, TlsError> {
         let authority = authority
             .parse()
             .map_err(|_| TlsError::Name(authority.to_owned()))?;
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let tls = match tls {
             Some((config, name)) => {
-                let name = name.unwrap_or(host);
                 let name = ServerName::try_from(name.to_owned())
                     .map_err(|_| TlsError::Name(name.to_owned()))?;
                 Some(Tls { config, name })
@@ -71,16 +89,36 @@ impl Origin {
             None => None,
         };
         Ok(Self {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            id: next_id(),
             scheme,
-            host: host.into(),
-            port,
+            target,
+            reached: AtomicUsize::new(0),
             authority,
             connect_timeout,
             idle_timeout,
             tls,
             speaks_h2: AtomicBool::new(scheme == Scheme::H2c),
         })
+    }
+
+    /// A server that is reached in the same way, and listens at `target`.
+    pub fn to(&self, target: Target) -> Self {
+        Self {
+            id: next_id(),
+            scheme: self.scheme,
+            target,
+            reached: AtomicUsize::new(0),
+            authority: self.authority.clone(),
+            connect_timeout: self.connect_timeout,
+            idle_timeout: self.idle_timeout,
+            tls: self.tls.clone(),
+            speaks_h2: AtomicBool::new(self.scheme == Scheme::H2c),
+        }
+    }
+
+    /// Where it listens.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -136,7 +174,14 @@ impl Origin {
     }
 
     async fn open(&self) -> io::Result<Socket> {
-        let stream = TcpStream::connect((&*self.host, self.port)).await?;
+        let stream = match &self.target {
+            Target::Unix(path) => return Ok(Socket::Unix(connect_unix(path).await?)),
+            Target::Addresses(addresses) => self.reach(addresses).await?,
+            Target::Name(host, port) => {
+                let found = lookup_host((&**host, *port)).await?;
+                race(by_turns(found), TcpStream::connect).await?
+            }
+        };
         stream.set_nodelay(true)?;
         Ok(match &self.tls {
             None => Socket::Tcp(stream),
@@ -146,5 +191,36 @@ impl Origin {
                 Socket::Tls(Box::new(stream))
             }
         })
+    }
+
+    /// Begins with the address that was reached last: where a family of addresses leads nowhere, only the first
+    /// connection waits to find out.
+    async fn reach(&self, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+        if let [only] = addresses {
+            return TcpStream::connect(only).await;
+        }
+        let last = self.reached.load(Ordering::Relaxed) % addresses.len().max(1);
+        let (before, from) = addresses.split_at(last);
+        let order = [from, before].concat();
+        let connect = |address| async move { Ok((TcpStream::connect(address).await?, address)) };
+        let (stream, address) = race(order, connect).await?;
+        let index = addresses.iter().position(|each| *each == address);
+        self.reached
+            .store(index.unwrap_or_default(), Ordering::Relaxed);
+        Ok(stream)
+    }
+}
+
+/// A Unix socket whose queue is full says so at once, where TCP would wait.
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    loop {
+        match UnixStream::connect(path).await {
+            // Whoever waits for the connection says for how long.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            result => return result,
+        }
     }
 }

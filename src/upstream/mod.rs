@@ -7,11 +7,12 @@ mod copy;
 pub mod forward;
 mod link;
 mod pool;
+mod race;
 mod servers;
 pub mod tcp;
 pub mod tls;
 
 pub use body::ResponseBody;
-pub use connect::{Origin, Scheme};
+pub use connect::{Origin, Scheme, Target};
 pub use pool::sweep_idle_connections;
 pub use servers::{Server, Servers};

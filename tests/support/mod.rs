@@ -11,6 +11,7 @@
 
 pub mod body;
 pub mod client;
+pub mod dns;
 pub mod fake_redis;
 pub mod frames;
 pub mod gateway;
@@ -23,6 +24,7 @@ pub mod tls;
 pub mod wire;
 
 pub use client::{Client, Reply, request};
+pub use dns::{Dns, Says};
 pub use frames::{Frames, Outcome};
 pub use gateway::{Port, Setup, TestGateway, config, connect, connect_from};
 pub use load::{Load, Question, Told};

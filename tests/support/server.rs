@@ -106,10 +106,19 @@ impl Server {
         H: Fn(Request<Recorded>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        Self::accept("http", move |stream, log| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::http_on(listener, handler)
+    }
+
+    /// As [`Server::http`], for those who connect to `listener`.
+    pub fn http_on<H, F>(listener: TcpListener, handler: H) -> Self
+    where
+        H: Fn(Request<Recorded>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Self::accept_on(listener, "http", move |stream, log| {
             speak_http(stream, log, handler.clone())
         })
-        .await
     }
 
     /// As [`Server::http`], over TLS.
@@ -165,6 +174,14 @@ impl Server {
         F: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::accept_on(listener, scheme, talk)
+    }
+
+    fn accept_on<T, F>(listener: TcpListener, scheme: &'static str, talk: T) -> Self
+    where
+        T: Fn(TcpStream, Arc<Log>) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
         let address = listener.local_addr().expect("an address");
         let log = Arc::new(Log::default());
         let accepting = Arc::clone(&log);

@@ -22,11 +22,12 @@ mod origin;
 mod outlier;
 mod pool;
 mod respond;
+mod roster;
 
 pub(super) use origin::{origin, tls_settings};
 pub use pool::Pool;
 
-use super::{CompileError, Kept};
+use super::{Addresses, CompileError, Kept};
 use crate::config::{GatewayConfig, LoadBalancerConfig, ServiceConfig};
 use crate::rule::Protocol;
 use crate::stack::{ConnectionService, UpstreamService};
@@ -76,6 +77,7 @@ pub(super) fn services(config: &GatewayConfig, kept: &Kept) -> Result<Services, 
     let mut making = Making {
         config,
         kept: &kept.services,
+        addresses: &kept.addresses,
         made: Services::with_capacity(config.services.len()),
         open: HashSet::new(),
         same: HashSet::new(),
@@ -90,6 +92,7 @@ pub(super) fn services(config: &GatewayConfig, kept: &Kept) -> Result<Services, 
 struct Making<'c> {
     config: &'c GatewayConfig,
     kept: &'c Services,
+    addresses: &'c Addresses,
     made: Services,
     /// Those that wait for others.
     open: HashSet<&'c str>,
@@ -120,7 +123,7 @@ impl<'c> Making<'c> {
                 self.same.insert(name);
                 before
             }
-            _ => service(name, config, before, &self.made)?,
+            _ => service(name, config, before, &self.made, self.addresses)?,
         };
         self.made.insert(name.into(), service);
         Ok(())
@@ -132,9 +135,13 @@ fn service(
     config: &ServiceConfig,
     before: Option<&Service>,
     _others: &Services,
+    addresses: &Addresses,
 ) -> Result<Service, CompileError> {
     let (stack, pools) = match (&config.load_balancer, &config.respond) {
-        (Some(balancer), None) => load_balancer(name, balancer, config.protocol(), before)?,
+        (Some(balancer), None) => {
+            let protocol = config.protocol();
+            load_balancer(name, balancer, protocol, before, addresses)?
+        }
         (None, Some(respond)) => (Stack::Http(respond::respond(name, respond)?), Vec::new()),
         _ => {
             let text = format!("service `{name}`: needs one of `load_balancer` and `respond`");
@@ -153,6 +160,7 @@ fn load_balancer(
     config: &LoadBalancerConfig,
     protocol: Protocol,
     before: Option<&Service>,
+    addresses: &Addresses,
 ) -> Result<(Stack, Vec<Arc<Pool>>), CompileError> {
     let failed = |source| CompileError::Tls {
         service: name.to_owned(),
@@ -163,14 +171,14 @@ fn load_balancer(
         Some((balancer, before.pools.first()?))
     });
     let before = before.map(|(balancer, pool)| (balancer, &**pool));
-    let servers = pool::servers(config, &config.servers, before).map_err(failed)?;
+    let members = pool::members(config, &config.servers, before, addresses).map_err(failed)?;
     let (stack, pool) = match protocol {
         Protocol::Http => {
-            let (stack, pool) = pool::http(name, config, config.strategy, None, servers);
+            let (stack, pool) = pool::http(name, config, config.strategy, None, members);
             (Stack::Http(stack), pool)
         }
         Protocol::Tcp => {
-            let (stack, pool) = pool::tcp(name, config, servers);
+            let (stack, pool) = pool::tcp(name, config, members);
             (Stack::Tcp(stack), pool)
         }
     };

@@ -2,7 +2,7 @@
 
 use crate::config::{Scheme, ServerUrl, TimeoutsConfig, UpstreamTlsConfig};
 use crate::upstream::tls::{TlsError, TlsSettings};
-use crate::upstream::{self, Origin};
+use crate::upstream::{self, Origin, Target};
 use std::sync::Arc;
 
 pub(in crate::compile) fn tls_settings(tls: &UpstreamTlsConfig) -> TlsSettings {
@@ -13,24 +13,27 @@ pub(in crate::compile) fn tls_settings(tls: &UpstreamTlsConfig) -> TlsSettings {
     }
 }
 
+/// The way to the server of `url`, which listens at `target`.
 pub(in crate::compile) fn origin(
     url: &ServerUrl,
+    target: Target,
     timeouts: &TimeoutsConfig,
     tls_config: &UpstreamTlsConfig,
     tls: Option<Arc<rustls::ClientConfig>>,
 ) -> Result<Origin, TlsError> {
     let scheme = match url.scheme() {
-        Scheme::Http => upstream::Scheme::Http,
+        Scheme::Http | Scheme::Unix => upstream::Scheme::Http,
         Scheme::H2c => upstream::Scheme::H2c,
         Scheme::Https => upstream::Scheme::Https,
         Scheme::Tcp => upstream::Scheme::Tcp,
     };
     let tls = tls.filter(|_| url.scheme() == Scheme::Https);
+    let name = tls_config.server_name.as_deref().unwrap_or(url.host());
     Origin::new(
         scheme,
-        (url.host(), url.port()),
+        target,
         &url.authority(),
         (timeouts.connect, timeouts.idle),
-        tls.map(|tls| (tls, tls_config.server_name.as_deref())),
+        tls.map(|tls| (tls, name)),
     )
 }

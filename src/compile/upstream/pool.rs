@@ -1,19 +1,21 @@
 //! A pool: servers, and the balance over them.
 
-use super::origin::{origin, tls_settings};
 use super::outlier::Watch;
-use crate::config::{LoadBalancerConfig, Scheme, ServerConfig, Strategy};
+use super::roster::{Known, Roster};
+use crate::compile::Addresses;
+use crate::config::{LoadBalancerConfig, ServerConfig, Strategy};
 use crate::stack::{ConnectionService, UpstreamService};
 use crate::upstream::client::{Client, Timeouts, host_header};
 use crate::upstream::forward::ForwardLayer;
 use crate::upstream::tcp::{Dialler, TcpForward};
-use crate::upstream::tls::{TlsError, client_config};
+use crate::upstream::tls::TlsError;
 use crate::upstream::{Server, Servers};
 use a3s_layers::balance::{self, Balance, Member};
-use a3s_layers::endpoint::{Endpoint, PlaceLayer};
+use a3s_layers::endpoint::PlaceLayer;
 use axum::body::Body;
 use std::fmt;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -23,6 +25,9 @@ pub struct Pool {
     servers: Arc<Servers>,
     update: Update,
     watch: Watch,
+    roster: Roster,
+    /// What the names of its servers stand for; locked while that changes.
+    addresses: Mutex<Addresses>,
 }
 
 /// Hands servers to whoever picks among them.
@@ -38,15 +43,17 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    fn new(revision: Option<Arc<str>>, update: Update, watch: Watch, list: Vec<Server>) -> Self {
-        update(&list);
+    fn new(revision: Option<Arc<str>>, update: Update, watch: Watch, members: Members) -> Self {
+        update(&members.servers);
         let servers = Servers::new();
-        servers.set(list);
+        servers.set(members.servers);
         Self {
             revision,
             servers: Arc::new(servers),
             update,
             watch,
+            roster: members.roster,
+            addresses: Mutex::new(members.addresses),
         }
     }
 
@@ -60,8 +67,21 @@ impl Pool {
         &self.servers
     }
 
-    /// Goes on with these servers.
-    pub fn set_servers(&self, servers: Vec<Server>) {
+    /// The names of servers that are to be looked up.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.roster.names()
+    }
+
+    /// Goes on with these addresses of a name. Servers that were there before go on; those that are no more get no new
+    /// requests.
+    pub fn set_addresses(&self, name: &str, found: &[IpAddr]) {
+        let mut addresses = (self.addresses.lock()).unwrap_or_else(PoisonError::into_inner);
+        if addresses.get(name).is_some_and(|known| **known == *found) {
+            return;
+        }
+        addresses.insert(name.into(), found.into());
+        let known = self.servers.list();
+        let servers = self.roster.servers(&addresses, &Known::of(&known));
         (self.update)(&servers);
         self.watch.servers(&servers);
         self.servers.set(servers);
@@ -74,43 +94,36 @@ impl Pool {
     }
 }
 
-/// The servers of `list`. Those that were there `before` go on: how they stand, and, where how to connect to them is
-/// still the same, their connections.
-pub(super) fn servers(
+/// The servers that a pool begins with, and how it comes to others.
+pub(super) struct Members {
+    roster: Roster,
+    addresses: Addresses,
+    servers: Vec<Server>,
+}
+
+/// The servers of `list`, whose names have these addresses. Those that were there `before` go on: how they stand, and,
+/// where how to connect to them is still the same, their connections.
+pub(super) fn members(
     config: &LoadBalancerConfig,
     list: &[ServerConfig],
     before: Option<(&LoadBalancerConfig, &Pool)>,
-) -> Result<Vec<Server>, TlsError> {
-    let is_https = |server: &ServerConfig| server.url.scheme() == Scheme::Https;
-    let tls = match list.iter().any(is_https) {
-        true => Some(client_config(&tls_settings(&config.tls))?),
-        false => None,
+    addresses: &Addresses,
+) -> Result<Members, TlsError> {
+    let roster = Roster::new(config, list)?;
+    let known = before.map(|(before, pool)| (before, pool.servers.list()));
+    let known = match &known {
+        Some((before, servers)) => Known::before(config, before, servers),
+        None => Known::nobody(),
     };
-    let goes_the_same_way = before
-        .is_some_and(|(before, _)| before.tls == config.tls && before.timeouts == config.timeouts);
-    let known = before.map(|(_, pool)| pool.servers.list());
-    let server = |server: &ServerConfig| {
-        let id = server.url.to_string();
-        let known = known.iter().flat_map(|known| known.iter());
-        let known = known.into_iter().find(|known| known.endpoint.id() == id);
-        let origin = match known.filter(|_| goes_the_same_way) {
-            Some(known) => Arc::clone(&known.origin),
-            None => {
-                let tls = tls.clone();
-                Arc::new(origin(&server.url, &config.timeouts, &config.tls, tls)?)
-            }
-        };
-        let endpoint = known.map(|known| Arc::clone(&known.endpoint));
-        let endpoint = endpoint.unwrap_or_else(|| Endpoint::new(id));
-        let max = config.max_in_flight.map(|max| max as usize);
-        endpoint.set_max_in_flight(max);
-        Ok(Server {
-            endpoint,
-            origin,
-            weight: server.weight,
-        })
-    };
-    list.iter().map(server).collect()
+    let name = |name| addresses.get_key_value(name);
+    let own = roster.names().filter_map(name);
+    let own = own.map(|(name, found)| (Arc::clone(name), Arc::clone(found)));
+    let own = own.collect();
+    Ok(Members {
+        servers: roster.servers(&own, &known),
+        addresses: own,
+        roster,
+    })
 }
 
 /// A pool of HTTP servers, and the stack that leads to them.
@@ -119,7 +132,7 @@ pub(super) fn http(
     config: &LoadBalancerConfig,
     strategy: Strategy,
     revision: Option<Arc<str>>,
-    servers: Vec<Server>,
+    members: Members,
 ) -> (UpstreamService, Pool) {
     let timeouts = Timeouts {
         response: config.timeouts.response,
@@ -133,8 +146,8 @@ pub(super) fn http(
             .layer(ForwardLayer::new(host, pass_host))
             .service(Client::new(Arc::clone(&server.origin), timeouts))
     });
-    let watch = Watch::new(name, &config.outlier, &servers);
-    let pool = Pool::new(revision, update, watch, servers);
+    let watch = Watch::new(name, &config.outlier, &members.servers);
+    let pool = Pool::new(revision, update, watch, members);
     let stack = balance.map_response(|response| response.map(Body::new));
     (BoxCloneSyncService::new(stack), pool)
 }
@@ -143,13 +156,13 @@ pub(super) fn http(
 pub(super) fn tcp(
     name: &str,
     config: &LoadBalancerConfig,
-    servers: Vec<Server>,
+    members: Members,
 ) -> (ConnectionService, Pool) {
     let (balance, update) = balance(config, config.strategy, |server| {
         Dialler::new(Arc::clone(&server.origin))
     });
-    let watch = Watch::new(name, &config.outlier, &servers);
-    let pool = Pool::new(None, update, watch, servers);
+    let watch = Watch::new(name, &config.outlier, &members.servers);
+    let pool = Pool::new(None, update, watch, members);
     let stack = TcpForward::new(name.into(), balance, Arc::clone(&pool.servers));
     (BoxCloneSyncService::new(stack), pool)
 }

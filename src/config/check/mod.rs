@@ -1,5 +1,6 @@
 //! What a configuration means as a whole: references, duplicates, ranges, and what is probably not meant.
 
+mod dns;
 mod middlewares;
 mod place;
 mod protocols;
@@ -46,6 +47,7 @@ impl GatewayConfig {
         };
         check.entrypoints();
         check.admin();
+        check.dns();
         check.ranges();
         check.routers();
         check.services();

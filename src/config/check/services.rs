@@ -5,7 +5,7 @@ use super::place::{Key, keys};
 use crate::config::code::{Code, Severity};
 use crate::config::diagnostic::Problem;
 use crate::config::files::reason;
-use crate::config::{LoadBalancerConfig, RespondConfig, UpstreamTlsConfig};
+use crate::config::{LoadBalancerConfig, RespondConfig, Scheme, ServerConfig, UpstreamTlsConfig};
 use http::{HeaderName, HeaderValue};
 use rustls_pki_types::ServerName;
 use std::collections::{HashMap, HashSet};
@@ -112,10 +112,16 @@ impl Check<'_> {
                 );
             }
         }
-        self.tls(
-            &keys!["services", name, "load_balancer", "tls"],
-            &balancer.tls,
-        );
+        let tls = keys!["services", name, "load_balancer", "tls"];
+        let is_unix = |server: &ServerConfig| server.url.scheme() == Scheme::Unix;
+        if balancer.tls != UpstreamTlsConfig::default()
+            && !balancer.servers.is_empty()
+            && balancer.servers.iter().all(is_unix)
+        {
+            let message = format!("every server of service `{name}` is a Unix socket, without TLS");
+            self.report(&tls, Problem::new(Code::Choice, message));
+        }
+        self.tls(&tls, &balancer.tls);
     }
 
     pub(super) fn tls(&mut self, above: &[Key<'_>], tls: &UpstreamTlsConfig) {

@@ -6,6 +6,7 @@ mod forward_auth;
 mod hostile;
 mod many;
 mod middlewares;
+mod names;
 mod outlier;
 mod paths;
 mod resilience;
@@ -245,7 +246,7 @@ fn each_problem_is_told_where_it_is() {
         ),
         (
             "metrics \"x\" {}",
-            "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `admin`, `variables`",
+            "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `variables`",
         ),
         (
             "shutdown_timeout_secs = \"x\"",

@@ -47,7 +47,7 @@ impl FromStr for Address {
             ))));
         }
         if let Some(path) = text.strip_prefix("unix:") {
-            return unix(path);
+            return socket_path(path).map(Address::Unix);
         }
         if let Some(at) = text.find("://") {
             return Err(ValueError::new("an address has no scheme")
@@ -97,12 +97,12 @@ impl FromStr for Address {
 /// The kernel's limit on the path of a socket (`sun_path`), its closing NUL taken off.
 const MAX_SOCKET_PATH: usize = 107;
 
-fn unix(path: &str) -> Result<Address, ValueError> {
+/// What stands behind `unix:`; problems are told with their place in the whole.
+pub(super) fn socket_path(path: &str) -> Result<PathBuf, ValueError> {
     let fault = |message: &str| ValueError::new(message).at(5..5 + path.len());
     if !path.starts_with('/') {
-        return Err(
-            fault("the path of a socket must be absolute").help("write \"unix:/run/gateway.sock\"")
-        );
+        return Err(fault("the path of a socket must be absolute")
+            .help("write it like \"unix:/run/a.sock\""));
     }
     if path.contains('\0') {
         return Err(fault("a path has no NUL in it"));
@@ -110,7 +110,7 @@ fn unix(path: &str) -> Result<Address, ValueError> {
     if path.len() > MAX_SOCKET_PATH {
         return Err(fault("the path of a socket has at most 107 bytes"));
     }
-    Ok(Address::Unix(PathBuf::from(path)))
+    Ok(PathBuf::from(path))
 }
 
 /// A DNS name: labels of letters, digits, `-` and `_`; not all digits and dots, which would be a broken IPv4 address.

@@ -39,6 +39,9 @@ impl FromStr for HttpUrl {
                 path: "/".to_owned(),
             });
         }
+        if text.starts_with("unix:") {
+            return Err(ValueError::new("it is asked for with `http` or `https`").at(0..5));
+        }
         let start = text.find("://").map_or(0, |colon| colon + 3);
         let end = text[start..]
             .find(['/', '?', '#'])
@@ -129,6 +132,7 @@ mod tests {
             ("a/b", None),
             ("ftp://a/b", Some(0..3)),
             ("tcp://a:1/b", Some(0..6)),
+            ("unix:/a", Some(0..5)),
             ("http://u:p@a/b", Some(7..11)),
             ("http://a/b#c", Some(10..12)),
             ("http://a/b c", Some(8..12)),

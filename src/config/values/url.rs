@@ -1,9 +1,10 @@
 //! The URL of a server.
 
-use super::address::is_host_name;
+use super::address::{is_host_name, socket_path};
 use super::{STAND_IN, ValueError, parsed};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::{fmt, str::FromStr};
 
 /// How to speak to a server.
@@ -17,6 +18,8 @@ pub enum Scheme {
     H2c,
     /// A connection without HTTP (`tcp`).
     Tcp,
+    /// HTTP/1.1 over a Unix socket (`unix`).
+    Unix,
 }
 
 impl Scheme {
@@ -27,25 +30,27 @@ impl Scheme {
             Scheme::Https => "https",
             Scheme::H2c => "h2c",
             Scheme::Tcp => "tcp",
+            Scheme::Unix => "unix",
         }
     }
 
-    /// The port of a URL that names none; a connection without HTTP has no usual one.
+    /// The port of a URL that names none; a connection without HTTP has no usual one, and a Unix socket none at all.
     pub fn default_port(self) -> Option<u16> {
         match self {
             Scheme::Https => Some(443),
             Scheme::Http | Scheme::H2c => Some(80),
-            Scheme::Tcp => None,
+            Scheme::Tcp | Scheme::Unix => None,
         }
     }
 }
 
-/// The URL of a server: scheme, host and port, nothing else.
+/// The URL of a server: scheme, host and port, nothing else; or `unix:` and a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServerUrl {
     scheme: Scheme,
     host: String,
     port: u16,
+    socket: Option<PathBuf>,
 }
 
 impl ServerUrl {
@@ -54,17 +59,50 @@ impl ServerUrl {
         self.scheme
     }
 
-    /// An IP address or a lower-case name; IPv6 without brackets.
+    /// An IP address or a lower-case name; IPv6 without brackets. `localhost` for a Unix socket.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, the scheme's own where none is written.
+    /// The port, the scheme's own where none is written; 0 for a Unix socket.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The `host:port` of a `Host` header; IPv6 in brackets, the scheme's own port left out.
+    /// The path of a Unix socket.
+    pub fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
+    }
+
+    /// The name that has to be looked up to reach it, if it is called by one. `localhost`, and what ends in it, has
+    /// not (RFC 6761, 6.3).
+    pub fn name(&self) -> Option<&str> {
+        let has_address = self.socket.is_some() || !self.addresses().is_empty();
+        (!has_address).then_some(&self.host)
+    }
+
+    /// The addresses that are known without looking: the one that is written, and those of `localhost`.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        if let Ok(address) = self.host.parse() {
+            return vec![address];
+        }
+        let host = self.host.strip_suffix('.').unwrap_or(&self.host);
+        match host == "localhost" || host.ends_with(".localhost") {
+            true => vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()],
+            false => Vec::new(),
+        }
+    }
+
+    /// The same with an address in place of its host.
+    pub fn at(&self, address: IpAddr) -> ServerUrl {
+        ServerUrl {
+            host: address.to_string(),
+            ..self.clone()
+        }
+    }
+
+    /// The `host:port` of a `Host` header; IPv6 in brackets, the scheme's own port left out. `localhost` for a Unix
+    /// socket.
     pub fn authority(&self) -> String {
         let host = &self.host;
         let host = if host.contains(':') {
@@ -72,7 +110,7 @@ impl ServerUrl {
         } else {
             host.clone()
         };
-        if Some(self.port) == self.scheme.default_port() {
+        if self.socket.is_some() || Some(self.port) == self.scheme.default_port() {
             host
         } else {
             format!("{host}:{}", self.port)
@@ -98,7 +136,11 @@ impl FromStr for ServerUrl {
                 scheme: Scheme::Http,
                 host: String::new(),
                 port: 0,
+                socket: None,
             });
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            return unix(path);
         }
         let Some(colon) = text.find("://") else {
             return Err(ValueError::new("the scheme is missing")
@@ -109,9 +151,13 @@ impl FromStr for ServerUrl {
             .iter()
             .find(|(name, _)| written.eq_ignore_ascii_case(name))
         else {
-            return Err(ValueError::new(format!("unknown scheme `{written}`"))
+            let message = match written.eq_ignore_ascii_case("udp") {
+                true => "servers of UDP cannot be forwarded to yet".to_owned(),
+                false => format!("unknown scheme `{written}`"),
+            };
+            return Err(ValueError::new(message)
                 .at(0..colon)
-                .help("the schemes are `http`, `https`, `h2c`, `ws`, `wss` and `tcp`"));
+                .help("the schemes are `http`, `https`, `h2c`, `ws`, `wss`, `tcp` and `unix`"));
         };
         let start = colon + 3;
         let end = text[start..]
@@ -143,8 +189,28 @@ impl FromStr for ServerUrl {
             scheme: *scheme,
             host,
             port,
+            socket: None,
         })
     }
+}
+
+/// `unix:///path` is the same as `unix:/path`, and in `unix://path` that would be a host.
+fn unix(path: &str) -> Result<ServerUrl, ValueError> {
+    let path = match path.strip_prefix("//") {
+        Some(path) if !path.starts_with('/') => {
+            return Err(ValueError::new("a Unix socket has no host")
+                .at(5..7 + path.len())
+                .help("write it like \"unix:/run/a.sock\""));
+        }
+        Some(path) => path,
+        None => path,
+    };
+    Ok(ServerUrl {
+        scheme: Scheme::Unix,
+        host: "localhost".to_owned(),
+        port: 0,
+        socket: Some(socket_path(path)?),
+    })
 }
 
 fn authority(text: &str, start: usize, end: usize) -> Result<(String, Option<u16>), ValueError> {
@@ -191,7 +257,10 @@ fn authority(text: &str, start: usize, end: usize) -> Result<(String, Option<u16
 
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
+        match &self.socket {
+            Some(path) => write!(f, "unix:{}", path.display()),
+            None => write!(f, "{}://{}", self.scheme.as_str(), self.authority()),
+        }
     }
 }
 
@@ -225,6 +294,8 @@ mod tests {
             ("h2c://[::1]:50051", "h2c://[::1]:50051"),
             ("tcp://db.local:80", "tcp://db.local:80"),
             ("HTTP://my_service.local.", "http://my_service.local."),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
+            ("unix:///run/app.sock", "unix:/run/app.sock"),
         ] {
             let url: ServerUrl = text.parse().unwrap();
             assert_eq!(url.to_string(), written);
@@ -233,10 +304,62 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_told_from_an_address_and_gives_way_to_one() {
+        for (text, name, at) in [
+            ("http://a.test", Some("a.test"), "http://10.0.0.1"),
+            ("https://a.test:444", Some("a.test"), "https://10.0.0.1:444"),
+            ("h2c://127.0.0.1", None, "h2c://10.0.0.1"),
+            ("http://[::1]:80", None, "http://10.0.0.1"),
+            ("http://localhost.:80", None, "http://10.0.0.1"),
+            ("http://a.localhost", None, "http://10.0.0.1"),
+            (
+                "http://notlocalhost",
+                Some("notlocalhost"),
+                "http://10.0.0.1",
+            ),
+        ] {
+            let url: ServerUrl = text.parse().unwrap();
+            assert_eq!(url.name(), name, "{text}");
+            let address = [10, 0, 0, 1].into();
+            assert_eq!(url.at(address).to_string(), at);
+        }
+        let url: ServerUrl = "tcp://a:1".parse().unwrap();
+        let address = Ipv6Addr::LOCALHOST.into();
+        assert_eq!(url.at(address).to_string(), "tcp://[::1]:1");
+    }
+
+    #[test]
+    fn a_unix_socket_has_a_path_of_a_length_that_the_kernel_takes() {
+        let longest = format!("unix:/{}", "a".repeat(106));
+        let url: ServerUrl = longest.parse().unwrap();
+        assert_eq!(url.socket().unwrap().as_os_str().len(), 107);
+        assert_eq!((url.name(), &*url.authority()), (None, "localhost"));
+        let error = format!("{longest}a").parse::<ServerUrl>().unwrap_err();
+        assert_eq!(error.message, "the path of a socket has at most 107 bytes");
+        assert_eq!(error.span, Some(5..113));
+    }
+
+    #[test]
     fn what_is_not_a_server_url_is_refused_where_it_goes_wrong() {
         for (text, message, span) in [
             ("127.0.0.1:80", "the scheme is missing", None),
             ("ftp://a", "unknown scheme `ftp`", Some(0..3)),
+            (
+                "udp://a:53",
+                "servers of UDP cannot be forwarded to yet",
+                Some(0..3),
+            ),
+            (
+                "unix:run/app.sock",
+                "the path of a socket must be absolute",
+                Some(5..17),
+            ),
+            ("unix:", "the path of a socket must be absolute", Some(5..5)),
+            (
+                "unix://run/app.sock",
+                "a Unix socket has no host",
+                Some(5..19),
+            ),
             ("http://a/b", "the URL of a server has no path", Some(8..10)),
             (
                 "http://a?x",
