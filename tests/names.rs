@@ -436,6 +436,32 @@ async fn an_answer_of_many_addresses_is_cut_to_so_many() {
 }
 
 #[tokio::test]
+async fn many_names_are_looked_up_together() {
+    let dns = Dns::start().await;
+    let names: Vec<_> = (0..100u16)
+        .map(|n| {
+            let name = format!("n{n}.test");
+            let [high, low] = n.to_be_bytes();
+            dns.says(
+                &name,
+                Says::Addresses(vec![[127, 2, high, low].into()], 3600),
+            );
+            name
+        })
+        .collect();
+    let urls: Vec<_> = names
+        .iter()
+        .map(|name| format!("http://{name}:9"))
+        .collect();
+    let before = setup(&dns, &urls[1..]);
+    let gateway = before.start().await;
+    assert_eq!(known(&gateway).len(), 99);
+    gateway.become_(&setup(&dns, &urls)).await;
+    assert_eq!(known(&gateway).len(), 100);
+    assert!(names.iter().all(|name| dns.asked(name) == 1));
+}
+
+#[tokio::test]
 async fn tls_and_host_go_by_the_name() {
     let authority = Authority::new();
     let tls = authority.server(NAME, &["h2", "http/1.1"], false);

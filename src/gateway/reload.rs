@@ -246,7 +246,11 @@ impl Shared {
             std::mem::replace(&mut running.services, compiled.services),
             std::mem::replace(&mut running.middlewares, compiled.middlewares),
         );
-        // Before the first request is sent to them.
+        // Before the first request is sent to them: all at once, for a pool may have many names.
+        let addresses = names.addresses();
+        for pool in running.services.values().flat_map(compile::Service::pools) {
+            pool.set_all_addresses(&addresses);
+        }
         running.resolver.follow(names, followers(&running.services));
         running
             .services

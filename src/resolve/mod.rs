@@ -130,8 +130,18 @@ impl Resolver {
     }
 }
 
+impl Prepared {
+    /// What each of its names stands for.
+    pub fn addresses(&self) -> Addresses {
+        let names = self.names.iter();
+        names
+            .map(|name| (Arc::clone(name.host()), Arc::clone(name.addresses())))
+            .collect()
+    }
+}
+
 /// Asks for all of `names`. Those without an answer in time stay as they are, and are asked for again at once.
-async fn look_up(dns: &Arc<Dns>, names: &mut [Name], bounds: (Duration, Duration)) {
+async fn look_up(dns: &Arc<impl Ask>, names: &mut [Name], bounds: (Duration, Duration)) {
     let mut asking = JoinSet::new();
     for (index, name) in names.iter().enumerate() {
         let (dns, host) = (Arc::clone(dns), Arc::clone(name.host()));
@@ -217,3 +227,6 @@ impl Told {
 fn lock(told: &Mutex<Told>) -> std::sync::MutexGuard<'_, Told> {
     told.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

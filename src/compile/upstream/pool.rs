@@ -75,11 +75,27 @@ impl Pool {
     /// Goes on with these addresses of a name. Servers that were there before go on; those that are no more get no new
     /// requests.
     pub fn set_addresses(&self, name: &str, found: &[IpAddr]) {
+        self.update_addresses([(name, found)]);
+    }
+
+    /// As [`Pool::set_addresses`], for all of its names that are among these.
+    pub fn set_all_addresses(&self, found: &Addresses) {
+        let names = self.names();
+        self.update_addresses(names.filter_map(|name| Some((name, &**found.get(name)?))));
+    }
+
+    fn update_addresses<'f>(&self, found: impl IntoIterator<Item = (&'f str, &'f [IpAddr])>) {
         let mut addresses = (self.addresses.lock()).unwrap_or_else(PoisonError::into_inner);
-        if addresses.get(name).is_some_and(|known| **known == *found) {
+        let mut has_changed = false;
+        for (name, found) in found {
+            if addresses.get(name).is_none_or(|known| **known != *found) {
+                addresses.insert(name.into(), found.into());
+                has_changed = true;
+            }
+        }
+        if !has_changed {
             return;
         }
-        addresses.insert(name.into(), found.into());
         let known = self.servers.list();
         let servers = self.roster.servers(&addresses, &Known::of(&known));
         (self.update)(&servers);
