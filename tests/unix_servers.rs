@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{Setup, eventually, request};
+use support::{Client, Setup, connect, eventually, request};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 
@@ -67,7 +67,7 @@ impl Socket {
 async fn a_server_at_a_unix_socket_is_one_like_any_other() {
     let directory = tempfile::tempdir().unwrap();
     let app = Socket::listen(&directory.path().join("app.sock"), "app");
-    let setup = Setup::to(app.url()).admin();
+    let setup = Setup::to(app.url()).admin().set("admin/token", "a-token");
     let gateway = setup.start().await;
     for h2 in [false, true] {
         let mut client = match h2 {
@@ -86,8 +86,23 @@ async fn a_server_at_a_unix_socket_is_one_like_any_other() {
         app.url()
     );
     assert_eq!(gateway.metric(&series), Some(6.0));
-    let services = gateway.admin("/api/gateway/services").await;
-    assert_eq!(services[0]["servers"][0]["url"], app.url());
+    // It is drained by its path.
+    let escaped = app.path.display().to_string().replace('/', "%2F");
+    let put = |state: &str| {
+        let path = format!("/api/gateway/services/backend/servers/{escaped}");
+        let mut put = request("PUT", &path);
+        let headers = put.headers_mut();
+        headers.insert("content-type", "application/json".parse().unwrap());
+        headers.insert("authorization", "Bearer a-token".parse().unwrap());
+        *put.body_mut() = Body::from(format!("{{\"state\": \"{state}\"}}"));
+        put
+    };
+    let admin = gateway.address_of("admin@internal").await;
+    for (state, status) in [("drain", 503), ("up", 200)] {
+        let mut admin = Client::admin(connect(admin).await).await;
+        assert_eq!(admin.ask(put(state)).await.status, 200);
+        assert_eq!(gateway.h1().await.get("/").await.status, status);
+    }
     // A reload of something else keeps the connection, one of the way to the server takes another.
     gateway
         .become_(&setup.clone().http("max_headers", 99))
@@ -101,7 +116,7 @@ async fn a_server_at_a_unix_socket_is_one_like_any_other() {
         "app localhost /"
     );
     assert_eq!(app.accepted(), 1);
-    assert_eq!(gateway.metric(&series), Some(8.0));
+    assert_eq!(gateway.metric(&series), Some(9.0));
     let patient = own_host.balancer("timeouts", json!({ "response": "9s" }));
     gateway.become_(&patient).await;
     assert_eq!(gateway.h1().await.get("/").await.status, 200);
