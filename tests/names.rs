@@ -394,20 +394,24 @@ async fn two_families_of_one_address_each_are_one_server() {
 
 #[tokio::test]
 async fn a_family_that_leads_nowhere_is_passed_by() {
-    // A full queue of the one family, a server of the other.
-    let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
-    socket.set_only_v6(true).unwrap();
-    socket
-        .bind(&SocketAddr::from((Ipv6Addr::LOCALHOST, 0)).into())
-        .unwrap();
+    // A full queue of the one family, a server of the other, on a port that is free for both.
+    let (socket, deaf, listener) = loop {
+        let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.set_only_v6(true).unwrap();
+        let any = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+        socket.bind(&any.into()).unwrap();
+        let deaf = socket.local_addr().unwrap().as_socket().unwrap();
+        if let Ok(listener) = TcpListener::bind((ip(1), deaf.port())).await {
+            break (socket, deaf, listener);
+        }
+    };
     socket.listen(0).unwrap();
-    let deaf = socket.local_addr().unwrap().as_socket().unwrap();
     let mut waiting = Vec::new();
     for _ in 0..3 {
         let connect = tokio::net::TcpStream::connect(deaf);
         waiting.push(tokio::time::timeout(Duration::from_millis(50), connect).await);
     }
-    let listener = TcpListener::bind((ip(1), deaf.port())).await.unwrap();
     let _server = Server::http_on(listener, |_: Request<Recorded>| {
         std::future::ready(Response::new(Body::from("here")))
     });
