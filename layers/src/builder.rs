@@ -24,6 +24,7 @@ use crate::auth::basic_auth::BasicAuthLayer;
 use crate::auth::forward_auth::ForwardAuthLayer;
 #[cfg(feature = "jwt")]
 use crate::auth::jwt::JwtLayer;
+use crate::balance::sticky::{KeepLayer, SessionLayer};
 use crate::body_limit::BodyLimitLayer;
 use crate::buffering::BufferingLayer;
 use crate::circuit_breaker::CircuitBreakerLayer;
@@ -151,6 +152,16 @@ pub trait ServiceBuilderExt<L>: Sized {
     /// Asks for a token: [`JwtLayer`].
     #[cfg(feature = "jwt")]
     fn jwt(self, layer: JwtLayer) -> ServiceBuilder<Stack<JwtLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Sets the cookie of a session on the answers of a server: [`KeepLayer`].
+    fn keep_session(self, layer: KeepLayer) -> ServiceBuilder<Stack<KeepLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Tells which session a request belongs to: [`SessionLayer`].
+    fn session(self, layer: SessionLayer) -> ServiceBuilder<Stack<SessionLayer, L>> {
         self.add(layer)
     }
 

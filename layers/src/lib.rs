@@ -43,6 +43,7 @@ pub mod request_id;
 pub mod rescue;
 pub mod retry;
 pub mod rewrite;
+pub mod split;
 pub mod strip_prefix;
 pub mod timeout;
 pub mod trailers;

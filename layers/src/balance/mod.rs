@@ -21,8 +21,11 @@
 //! # });
 //! ```
 
+mod cluster;
+pub mod sticky;
 mod strategy;
 
+pub use cluster::{Cluster, Standing};
 pub use strategy::Strategy;
 
 use crate::endpoint::{Endpoint, InFlight, Placed, Trouble};
@@ -34,6 +37,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use sticky::{Affinity, Sessions, Token, Tokens};
 use strategy::Picker;
 use tower::Service;
 use tower::util::{Oneshot, ServiceExt};
@@ -44,10 +48,19 @@ pub trait Balanced {
     fn tried(&self) -> Option<&Tried> {
         None
     }
+
+    /// Which server it belongs to, if to one.
+    fn affinity(&self) -> Option<&Affinity> {
+        None
+    }
 }
 
 impl<B> Balanced for http::Request<B> {
     fn tried(&self) -> Option<&Tried> {
+        self.extensions().get()
+    }
+
+    fn affinity(&self) -> Option<&Affinity> {
         self.extensions().get()
     }
 }
@@ -71,6 +84,10 @@ pub struct Member<S> {
 /// and it has room; where there is none, the balance fails with [`Failure::Unavailable`], or with
 /// [`Failure::Overloaded`] if it is only room that is lacking. A request that says where it has been tried ([`Tried`])
 /// goes to another member, whatever the strategy, as long as there is one; if all were tried, to any.
+///
+/// Where its members have tokens ([`Balance::sticky`]), a request that shows one ([`Affinity`]) goes to the member that
+/// it names, drained or of weight 0 as it may be, as long as that is [available](Endpoint::is_available), has room and
+/// was not tried. Otherwise it is picked for as any other.
 #[derive(Debug)]
 pub struct Balance<S> {
     pool: Arc<Pool<S>>,
@@ -80,6 +97,7 @@ pub struct Balance<S> {
 struct Pool<S> {
     strategy: Strategy,
     panic_threshold: usize,
+    tokens: Option<Tokens>,
     members: ArcSwap<Members<S>>,
 }
 
@@ -87,13 +105,15 @@ struct Pool<S> {
 struct Members<S> {
     list: Box<[Member<S>]>,
     picker: Picker,
+    sessions: Sessions,
 }
 
 impl<S> Members<S> {
-    fn new(strategy: Strategy, list: Vec<Member<S>>) -> Arc<Self> {
+    fn new(strategy: Strategy, tokens: Option<&Tokens>, list: Vec<Member<S>>) -> Arc<Self> {
         let weights: Vec<_> = list.iter().map(|member| member.weight).collect();
         Arc::new(Self {
             picker: Picker::new(strategy, &weights),
+            sessions: Sessions::new(tokens, &list),
             list: list.into(),
         })
     }
@@ -126,44 +146,78 @@ impl<S> Balance<S> {
             pool: Arc::new(Pool {
                 strategy,
                 panic_threshold: usize::from(percent),
-                members: ArcSwap::new(Members::new(strategy, members)),
+                tokens: None,
+                members: ArcSwap::new(Members::new(strategy, None, members)),
+            }),
+        }
+    }
+
+    /// Keeps the requests of a session at one member: the one whose token they show. The tokens are made when the
+    /// members change.
+    #[must_use]
+    pub fn sticky(self, tokens: impl Fn(&Endpoint) -> Token + Send + Sync + 'static) -> Self
+    where
+        S: Clone,
+    {
+        let Pool {
+            strategy,
+            panic_threshold,
+            ref members,
+            ..
+        } = *self.pool;
+        let tokens = Some(Tokens::new(tokens));
+        let list = members.load().list.to_vec();
+        Self {
+            pool: Arc::new(Pool {
+                strategy,
+                panic_threshold,
+                members: ArcSwap::new(Members::new(strategy, tokens.as_ref(), list)),
+                tokens,
             }),
         }
     }
 
     /// Goes on with these members. Requests under way end where they are.
     pub fn set_members(&self, members: Vec<Member<S>>) {
-        let members = Members::new(self.pool.strategy, members);
+        let tokens = self.pool.tokens.as_ref();
+        let members = Members::new(self.pool.strategy, tokens, members);
         self.pool.members.store(members);
     }
+}
+
+impl<S> Members<S> {
+    /// Who takes requests that could go elsewhere.
+    fn is_open(&self, panic_threshold: usize) -> impl Fn(&Endpoint) -> bool + use<S> {
+        let is_panic = self.panics(panic_threshold);
+        move |endpoint| match is_panic {
+            true => !endpoint.has(Trouble::Drained),
+            false => endpoint.takes_new(),
+        }
+    }
+}
+
+fn is_new(endpoint: &Arc<Endpoint>, tried: &[Arc<Endpoint>]) -> bool {
+    !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
 }
 
 impl<S: Clone> Pool<S> {
     fn pick(&self, request: &impl Balanced) -> Result<(S, InFlight), Failure> {
         let members = self.members.load();
-        let is_panic = members.panics(self.panic_threshold);
-        let is_open = |endpoint: &Endpoint| match is_panic {
-            true => !endpoint.has(Trouble::Drained),
-            false => endpoint.takes_new(),
+        let is_open = members.is_open(self.panic_threshold);
+        let mut tried = request.tried().map(Tried::endpoints);
+        let before = tried.as_deref().map_or(&[][..], Vec::as_slice);
+        let picked = members
+            .of_session(request.affinity(), before, &is_open)
+            .or_else(|| members.pick(|endpoint| is_open(endpoint) && is_new(endpoint, before)));
+        let picked = match before {
+            [] => picked,
+            _ => picked.or_else(|| members.pick(|endpoint| is_open(endpoint))),
         };
-        let picked = match request.tried() {
-            None => members.pick(|endpoint| is_open(endpoint)),
-            Some(tried) => {
-                let mut tried = tried.endpoints();
-                let is_new = |endpoint: &Arc<Endpoint>| {
-                    !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
-                };
-                let picked = members
-                    .pick(|endpoint| is_open(endpoint) && is_new(endpoint))
-                    .or_else(|| members.pick(|endpoint| is_open(endpoint)));
-                if let Some((_, place)) = &picked
-                    && is_new(place.endpoint())
-                {
-                    tried.push(Arc::clone(place.endpoint()));
-                }
-                picked
-            }
-        };
+        if let (Some((_, place)), Some(tried)) = (&picked, &mut tried)
+            && is_new(place.endpoint(), tried)
+        {
+            tried.push(Arc::clone(place.endpoint()));
+        }
         picked.ok_or_else(|| {
             let mut weighted = members.list.iter().filter(|member| member.weight > 0);
             match weighted.any(|member| is_open(&member.endpoint)) {
@@ -188,6 +242,56 @@ impl<S: Clone> Members<S> {
             }
         }
         None
+    }
+
+    /// Takes a place at a member that the request belongs to.
+    fn of_session(
+        &self,
+        affinity: Option<&Affinity>,
+        tried: &[Arc<Endpoint>],
+        is_open: impl Fn(&Endpoint) -> bool,
+    ) -> Option<(S, InFlight)> {
+        let mut own = affinity.into_iter().flat_map(|it| self.sessions.of(it));
+        own.find_map(|index| {
+            let Member {
+                endpoint, service, ..
+            } = &self.list[index];
+            let is_fit = is_open(endpoint) || endpoint.is_available();
+            let place = (is_fit && is_new(endpoint, tried)).then(|| endpoint.try_enter())??;
+            Some((service.clone(), place))
+        })
+    }
+}
+
+impl<S: Send + Sync> Cluster for Balance<S> {
+    fn takes(&self, tried: &[Arc<Endpoint>]) -> bool {
+        let members = self.pool.members.load();
+        let is_open = members.is_open(self.pool.panic_threshold);
+        let mut weighted = members.list.iter().filter(|member| member.weight > 0);
+        weighted.any(|Member { endpoint, .. }| {
+            is_open(endpoint) && endpoint.has_room() && is_new(endpoint, tried)
+        })
+    }
+
+    fn has(&self, endpoint: &Arc<Endpoint>) -> bool {
+        let members = self.pool.members.load();
+        let mut list = members.list.iter();
+        list.any(|member| Arc::ptr_eq(&member.endpoint, endpoint))
+    }
+
+    fn standing(&self, affinity: &Affinity, tried: &[Arc<Endpoint>]) -> Standing {
+        let members = self.pool.members.load();
+        let is_open = members.is_open(self.pool.panic_threshold);
+        let mut standing = Standing::Unknown;
+        for index in members.sessions.of(affinity) {
+            let endpoint = &members.list[index].endpoint;
+            let is_fit = is_open(endpoint) || endpoint.is_available();
+            if is_fit && endpoint.has_room() && is_new(endpoint, tried) {
+                return Standing::Here;
+            }
+            standing = Standing::Away;
+        }
+        standing
     }
 }
 
