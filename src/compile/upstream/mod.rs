@@ -3,11 +3,12 @@
 //! ```text
 //! mirror( another service )                 a copy; never waits, never fails the request
 //!    └ failover( this one, another service )
-//!       └ split( revisions by percent )
+//!       └ session( cookie )                which server the client belongs to
 //!          └ balance( strategy )            picks a server, and takes a place at its endpoint
 //!             └ place                       kept until the response's body has ended
-//!                └ forward( hop-by-hop, forwarded headers, Host )
-//!                   └ client( timeouts, pooled connection )
+//!                └ keep( cookie )           on answers to those who belong elsewhere
+//!                   └ forward( hop-by-hop, forwarded headers, Host )
+//!                      └ client( timeouts, pooled connection )
 //! ```
 //!
 //! and where the servers are of TCP:
@@ -23,6 +24,7 @@ mod outlier;
 mod pool;
 mod respond;
 mod roster;
+mod sticky;
 
 pub(super) use origin::{origin, tls_settings};
 pub use pool::Pool;
@@ -34,6 +36,7 @@ use crate::stack::{ConnectionService, UpstreamService};
 use crate::upstream::Servers;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use sticky::Sessions;
 
 /// The services of a configuration, by name.
 pub type Services = HashMap<Arc<str>, Service>;
@@ -174,7 +177,11 @@ fn load_balancer(
     let members = pool::members(config, &config.servers, before, addresses).map_err(failed)?;
     let (stack, pool) = match protocol {
         Protocol::Http => {
-            let (stack, pool) = pool::http(name, config, config.strategy, None, members);
+            let sessions = config.sticky.as_ref();
+            let sessions = sessions.map(|sticky| Sessions::new(name, sticky));
+            let sessions = sessions.transpose()?;
+            let sessions = sessions.as_ref();
+            let (stack, pool) = pool::http(name, config, config.strategy, None, sessions, members);
             (Stack::Http(stack), pool)
         }
         Protocol::Tcp => {

@@ -2,6 +2,7 @@
 
 use super::outlier::Watch;
 use super::roster::{Known, Roster};
+use super::sticky::Sessions;
 use crate::compile::Addresses;
 use crate::config::{LoadBalancerConfig, ServerConfig, Strategy};
 use crate::stack::{ConnectionService, UpstreamService};
@@ -148,6 +149,7 @@ pub(super) fn http(
     config: &LoadBalancerConfig,
     strategy: Strategy,
     revision: Option<Arc<str>>,
+    sessions: Option<&Sessions>,
     members: Members,
 ) -> (UpstreamService, Pool) {
     let timeouts = Timeouts {
@@ -155,16 +157,22 @@ pub(super) fn http(
         idle: config.timeouts.idle,
     };
     let pass_host = config.pass_host;
-    let (balance, update) = balance(config, strategy, move |server| {
+    let kept = sessions.cloned();
+    let (balance, update) = balance(config, strategy, sessions, move |server| {
         let host = host_header(&server.origin);
+        let keep = kept.as_ref().map(|kept| kept.keep(&server.endpoint));
         ServiceBuilder::new()
             .layer(PlaceLayer::new())
+            .option_layer(keep)
             .layer(ForwardLayer::new(host, pass_host))
             .service(Client::new(Arc::clone(&server.origin), timeouts))
     });
     let watch = Watch::new(name, &config.outlier, &members.servers);
     let pool = Pool::new(revision, update, watch, members);
-    let stack = balance.map_response(|response| response.map(Body::new));
+    let stack = ServiceBuilder::new()
+        .option_layer(sessions.map(Sessions::read))
+        .service(balance)
+        .map_response(|response| response.map(Body::new));
     (BoxCloneSyncService::new(stack), pool)
 }
 
@@ -174,7 +182,7 @@ pub(super) fn tcp(
     config: &LoadBalancerConfig,
     members: Members,
 ) -> (ConnectionService, Pool) {
-    let (balance, update) = balance(config, config.strategy, |server| {
+    let (balance, update) = balance(config, config.strategy, None, |server| {
         Dialler::new(Arc::clone(&server.origin))
     });
     let watch = Watch::new(name, &config.outlier, &members.servers);
@@ -186,11 +194,16 @@ pub(super) fn tcp(
 fn balance<S: Clone + Send + Sync + 'static>(
     config: &LoadBalancerConfig,
     strategy: Strategy,
+    sessions: Option<&Sessions>,
     service: impl Fn(&Server) -> S + Send + Sync + 'static,
 ) -> (Balance<S>, Update) {
     let strategy = self::strategy(strategy);
     let panic_threshold = config.panic_threshold_percent;
     let balance = Balance::with_panic_threshold(strategy, panic_threshold, Vec::new());
+    let balance = match sessions {
+        Some(sessions) => sessions.balance(balance),
+        None => balance,
+    };
     let member = move |server: &Server| Member {
         endpoint: Arc::clone(&server.endpoint),
         weight: u32::from(server.weight),

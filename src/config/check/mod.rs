@@ -7,6 +7,7 @@ mod protocols;
 mod ranges;
 mod routers;
 mod services;
+mod sticky;
 
 pub(crate) use middlewares::Place;
 pub(crate) use place::{Key, Tree};

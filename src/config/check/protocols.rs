@@ -29,7 +29,7 @@ fn other(protocol: Protocol) -> Protocol {
     }
 }
 
-fn mixed(message: String) -> Problem {
+pub(super) fn mixed(message: String) -> Problem {
     Problem::new(Code::Mixed, message)
 }
 

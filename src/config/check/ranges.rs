@@ -9,6 +9,7 @@ use crate::config::values::{duration, size};
 use std::time::Duration;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -65,6 +66,11 @@ impl Check<'_> {
                 self.duration(&at("response"), timeouts.response, MILLISECOND, DAY);
                 self.duration(&at("idle"), timeouts.idle, MILLISECOND, DAY);
                 self.outlier(name, &balancer.outlier);
+                if let Some(ttl) = balancer.sticky.as_ref().and_then(|sticky| sticky.ttl) {
+                    let at = keys!["services", name, "load_balancer", "sticky", "ttl"];
+                    // RFC 6265bis, 5.5: no browser keeps a cookie for longer.
+                    self.duration(&at, ttl, SECOND, 400 * DAY);
+                }
             }
             if let Some(respond) = &service.respond {
                 let status = u64::from(respond.status);

@@ -39,6 +39,9 @@ impl Check<'_> {
             }
             if let Some(balancer) = &service.load_balancer {
                 self.load_balancer(name, balancer, !service.revisions.is_empty());
+                if let Some(sticky) = &balancer.sticky {
+                    self.sticky(name, service, sticky);
+                }
             }
             if let Some(respond) = &service.respond {
                 self.respond(name, respond);

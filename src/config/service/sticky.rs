@@ -1,6 +1,7 @@
 //! `sticky { }`.
 
-use crate::config::values::duration;
+use crate::config::values::{Secret, duration};
+use a3s_layers::balance::sticky::{self, Cookie};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -10,7 +11,11 @@ use std::time::Duration;
 pub struct StickyConfig {
     /// The name of the cookie.
     pub cookie: String,
-    /// How long a browser keeps the cookie; until it is closed where it is absent.
+    /// Makes the cookie's value one that nobody can guess; without it, whoever guesses a server's URL can tell that a
+    /// value is that server's. All gateways that serve the same clients have the same one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Secret>,
+    /// How long a browser keeps the cookie after its last use, give or take a tenth; until it is closed where it is absent.
     #[serde(
         default,
         with = "duration::option",
@@ -32,6 +37,24 @@ pub struct StickyConfig {
     /// What the session is kept at.
     #[serde(default)]
     pub to: StickyTo,
+}
+
+impl StickyConfig {
+    /// The cookie, which may have something wrong with it.
+    pub(crate) fn cookie(&self) -> Cookie {
+        Cookie {
+            name: self.cookie.clone(),
+            ttl: self.ttl,
+            secure: self.secure,
+            http_only: self.http_only,
+            same_site: self.same_site.map(|same_site| match same_site {
+                SameSite::Strict => sticky::SameSite::Strict,
+                SameSite::Lax => sticky::SameSite::Lax,
+                SameSite::None => sticky::SameSite::None,
+            }),
+            path: self.path.clone(),
+        }
+    }
 }
 
 fn root() -> String {

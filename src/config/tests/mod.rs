@@ -10,6 +10,7 @@ mod names;
 mod outlier;
 mod paths;
 mod resilience;
+mod sticky;
 mod tcp;
 
 use super::load::{load_in, load_text};
