@@ -15,7 +15,7 @@ use http::{Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 type Answer = Response<ObservedBody<Body, a3s_layers::endpoint::InFlight>>;
 type Stack = BoxCloneSyncService<Placed<Request<Body>>, Answer, BoxError>;
@@ -388,4 +388,45 @@ async fn one_layer_applied_twice_shares_its_state() {
     let pools = [0, 1].map(|_| Pool::new(Strategy::RoundRobin, &["a", "b"]));
     let (server, cookie) = pools[0].get("").await;
     assert_eq!(pools[1].get(shown(&cookie.unwrap())).await, (server, None));
+}
+
+#[test]
+fn a_cookie_is_read_without_an_allocation() {
+    let pool = Pool::new(Strategy::RoundRobin, &["a", "b"]);
+    let token = pool.key.server(&pool.endpoints[0]);
+    let line = format!("big={}; sid=\"{token}\"; a=b", "x".repeat(8_192));
+    let request = Request::get("/").header("cookie", line).body(()).unwrap();
+    let reading = allocation_counter::measure(|| {
+        let affinity = Affinity::read(request.headers(), "sid");
+        assert_eq!(affinity.unwrap().tokens().next(), Some(token));
+    });
+    assert_eq!(reading.count_total, 0);
+    // The layers: one, for the extension that the balance reads.
+    let answers =
+        || service_fn(|_: Request<()>| std::future::ready(Ok::<_, BoxError>(Response::new(()))));
+    let keep = KeepLayer::new(&pool.sticky, token).layer(answers());
+    let keep = SessionLayer::new(&pool.sticky).layer(keep);
+    assert_eq!(
+        allocations(keep, &request),
+        allocations(answers(), &request) + 1
+    );
+}
+
+/// Allocations of the second request, which is given no cookie.
+fn allocations<S>(mut service: S, request: &Request<()>) -> u64
+where
+    S: Service<Request<()>, Response = Response<()>, Error = BoxError>,
+{
+    let mut send = || {
+        let mut request = request.clone();
+        // As any request of a gateway, it has extensions.
+        request.extensions_mut().insert("something");
+        let asking = allocation_counter::measure(|| {
+            let answer = tokio_test::block_on(service.call(request)).unwrap();
+            assert!(!answer.headers().contains_key(SET_COOKIE));
+        });
+        asking.count_total
+    };
+    send();
+    send()
 }
