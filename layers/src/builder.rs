@@ -36,6 +36,7 @@ use crate::error_pages::ErrorPagesLayer;
 use crate::headers::HeadersLayer;
 use crate::in_flight::InFlightLayer;
 use crate::ip_allow::IpAllowLayer;
+use crate::mirror::MirrorLayer;
 #[cfg(feature = "redis")]
 use crate::rate_limit::distributed::RedisRateLimitLayer;
 #[cfg(feature = "rate-limit")]
@@ -195,6 +196,11 @@ pub trait ServiceBuilderExt<L>: Sized {
 
     /// Sends a request again where another try may do better: [`RetryLayer`]. (`retry` is tower's own, for a policy.)
     fn retry_failed(self, layer: RetryLayer) -> ServiceBuilder<Stack<RetryLayer, L>> {
+        self.add(layer)
+    }
+
+    /// Sends copies of requests to another service: [`MirrorLayer`].
+    fn mirror<M>(self, layer: MirrorLayer<M>) -> ServiceBuilder<Stack<MirrorLayer<M>, L>> {
         self.add(layer)
     }
 

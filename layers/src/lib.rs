@@ -26,6 +26,7 @@ pub mod hop_by_hop;
 pub mod in_flight;
 pub mod ip_allow;
 pub mod key;
+pub mod mirror;
 mod networks;
 pub mod observe;
 pub mod outlier;

@@ -4,6 +4,7 @@ use crate::config::{GatewayConfig, Protocol};
 use crate::stack::drain::Drain;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Server, Servers};
+use a3s_layers::mirror::MirrorCounts;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 use std::sync::Arc;
@@ -65,6 +66,8 @@ pub struct ServiceHandle {
     pub name: Arc<str>,
     /// Its pools of servers: one, or one for each revision.
     pub pools: Vec<PoolHandle>,
+    /// What has become of the copies for its mirror, if it has one.
+    pub mirror: Option<Arc<MirrorCounts>>,
 }
 
 /// A pool of servers.

@@ -6,6 +6,7 @@ use crate::stack::{Request, Response};
 use crate::upstream::Server;
 use a3s_layers::endpoint::{Endpoint, Trouble};
 use a3s_layers::error::Failure;
+use a3s_layers::mirror::MirrorCounts;
 use a3s_layers::peer::client_ip;
 use a3s_layers::reject::{Shape, reject};
 use axum::Json;
@@ -49,9 +50,26 @@ pub(super) async fn services(Of(live): Of<Arc<Live>>) -> Json<Value> {
         shown.insert(key.to_owned(), value);
         let counts = live.metrics().service_responses(&service.name);
         shown.insert("responses".to_owned(), super::views::responses(counts));
+        if let Some(counts) = &service.mirror {
+            shown.insert("mirror".to_owned(), mirror(counts));
+        }
         Value::Object(shown)
     });
     Json(list.collect())
+}
+
+fn mirror(counts: &MirrorCounts) -> Value {
+    let told = counts.told();
+    json!({
+        "in_flight": told.in_flight,
+        "answered": told.answered,
+        "failed": told.failed,
+        "dropped": {
+            "full": told.dropped_full,
+            "too_large": told.dropped_too_large,
+            "incomplete": told.dropped_incomplete,
+        },
+    })
 }
 
 /// The servers of a service, by revision if it has revisions.

@@ -350,6 +350,7 @@ fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {
         Some(ServiceHandle {
             name: Arc::clone(name),
             pools: pools.collect(),
+            mirror: service.mirror().cloned(),
         })
     });
     Snapshot {

@@ -19,6 +19,7 @@
 //!       └ dial( a connection, at its place until it ends )
 //! ```
 
+mod mirror;
 mod origin;
 mod outlier;
 mod pool;
@@ -34,6 +35,7 @@ use crate::config::{GatewayConfig, LoadBalancerConfig, ServiceConfig};
 use crate::rule::Protocol;
 use crate::stack::{ConnectionService, UpstreamService};
 use crate::upstream::Servers;
+use a3s_layers::mirror::MirrorCounts;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use sticky::Sessions;
@@ -47,6 +49,7 @@ pub struct Service {
     config: ServiceConfig,
     pub(super) stack: Stack,
     pools: Vec<Arc<Pool>>,
+    mirror: Option<Arc<MirrorCounts>>,
 }
 
 /// What a service does.
@@ -69,6 +72,11 @@ impl Service {
         self.pools.iter().for_each(|pool| pool.take_effect());
     }
 
+    /// What has become of the copies for its mirror, if it has one.
+    pub fn mirror(&self) -> Option<&Arc<MirrorCounts>> {
+        self.mirror.as_ref()
+    }
+
     /// The servers of each of its pools, with the name of the revision.
     pub fn servers(&self) -> impl Iterator<Item = (Option<&Arc<str>>, &Arc<Servers>)> {
         let pools = self.pools.iter();
@@ -82,7 +90,7 @@ pub(super) fn services(config: &GatewayConfig, kept: &Kept) -> Result<Services, 
         kept: &kept.services,
         addresses: &kept.addresses,
         made: Services::with_capacity(config.services.len()),
-        open: HashSet::new(),
+        open: Vec::new(),
         same: HashSet::new(),
     };
     for name in config.services.keys() {
@@ -91,6 +99,9 @@ pub(super) fn services(config: &GatewayConfig, kept: &Kept) -> Result<Services, 
     Ok(making.made)
 }
 
+/// The configuration's check lets services lead to one another no deeper.
+const MAX_DEPTH: usize = 64;
+
 /// Services are made after those that they lead to.
 struct Making<'c> {
     config: &'c GatewayConfig,
@@ -98,7 +109,7 @@ struct Making<'c> {
     addresses: &'c Addresses,
     made: Services,
     /// Those that wait for others.
-    open: HashSet<&'c str>,
+    open: Vec<&'c str>,
     /// Those that are what they were before.
     same: HashSet<&'c str>,
 }
@@ -111,12 +122,14 @@ impl<'c> Making<'c> {
         let invalid = |what: &str| CompileError::Invalid(format!("service `{name}`: {what}"));
         let config = self.config.services.get(name);
         let config = config.ok_or_else(|| invalid("there is none of this name"))?;
-        if !self.open.insert(name) {
+        if self.open.contains(&name) || self.open.len() > MAX_DEPTH {
             return Err(invalid("it leads to itself"));
         }
+        self.open.push(name);
         for (_, other) in config.leads_to() {
             self.service(other)?;
         }
+        self.open.pop();
         let before = self.kept.get(name);
         let leads_to_same = || (config.leads_to()).all(|(_, other)| self.same.contains(other));
         let service = match before {
@@ -137,24 +150,37 @@ fn service(
     name: &str,
     config: &ServiceConfig,
     before: Option<&Service>,
-    _others: &Services,
+    others: &Services,
     addresses: &Addresses,
 ) -> Result<Service, CompileError> {
-    let (stack, pools) = match (&config.load_balancer, &config.respond) {
+    let invalid = |what: String| CompileError::Invalid(format!("service `{name}`: {what}"));
+    let (mut stack, pools) = match (&config.load_balancer, &config.respond) {
         (Some(balancer), None) => {
             let protocol = config.protocol();
             load_balancer(name, balancer, protocol, before, addresses)?
         }
         (None, Some(respond)) => (Stack::Http(respond::respond(name, respond)?), Vec::new()),
         _ => {
-            let text = format!("service `{name}`: needs one of `load_balancer` and `respond`");
-            return Err(CompileError::Invalid(text));
+            let what = "needs one of `load_balancer` and `respond`";
+            return Err(invalid(what.to_owned()));
         }
     };
+    let mut counts = None;
+    if let Some(config) = &config.mirror {
+        let before = before.and_then(|before| before.mirror.clone());
+        let mirrored = match stack {
+            Stack::Http(service) => mirror::around(service, config, others, before),
+            Stack::Tcp(_) => None,
+        };
+        let no_service = || invalid(format!("no service `{}` of HTTP", config.service));
+        let (service, told) = mirrored.ok_or_else(no_service)?;
+        (stack, counts) = (Stack::Http(service), Some(told));
+    }
     Ok(Service {
         config: config.clone(),
         stack,
         pools,
+        mirror: counts,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Middlewares: what their types say of their keys, who uses them, and chains that go round in a circle.
 
 use super::Check;
+use super::circle::{MAX_DEPTH, endless};
 use super::place::{Key, Tree, keys};
 use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostics, Problem};
@@ -208,7 +209,12 @@ impl Check<'_> {
                 );
             }
         }
-        if let Some(way) = endless(config) {
+        let inner = |name: &str| -> Vec<&str> {
+            let middleware = config.middlewares.get(name);
+            let names = middleware.map_or(&[][..], |each| each.settings().middlewares());
+            names.iter().map(String::as_str).collect()
+        };
+        if let Some(way) = endless(config.middlewares.keys(), &inner) {
             let message = match way.first() == way.last() {
                 true => format!("the chain goes round in a circle: {}", way.join(" -> ")),
                 false => format!("chains are nested more than {MAX_DEPTH} deep"),
@@ -249,43 +255,6 @@ impl Check<'_> {
             self.report(&[Key::Name("middlewares"), Key::Entry(name)], problem);
         }
     }
-}
-
-/// How deep chains may be nested.
-const MAX_DEPTH: usize = 32;
-
-/// The first chain found that contains itself, as the way from it to it, or that goes too deep.
-fn endless(config: &GatewayConfig) -> Option<Vec<&str>> {
-    let mut done = HashSet::new();
-    config
-        .middlewares
-        .keys()
-        .find_map(|name| walk(config, name, &mut Vec::new(), &mut done))
-}
-
-fn walk<'c>(
-    config: &'c GatewayConfig,
-    name: &'c str,
-    way: &mut Vec<&'c str>,
-    done: &mut HashSet<&'c str>,
-) -> Option<Vec<&'c str>> {
-    if let Some(start) = way.iter().position(|on_way| *on_way == name) {
-        return Some(way[start..].iter().copied().chain([name]).collect());
-    }
-    if way.len() > MAX_DEPTH {
-        return Some(way.clone());
-    }
-    if !done.insert(name) {
-        return None;
-    }
-    way.push(name);
-    let inner = config
-        .middlewares
-        .get(name)
-        .map_or(&[][..], |each| each.settings().middlewares());
-    let found = inner.iter().find_map(|name| walk(config, name, way, done));
-    way.pop();
-    found
 }
 
 impl GatewayConfig {

@@ -1,6 +1,8 @@
 //! What a configuration means as a whole: references, duplicates, ranges, and what is probably not meant.
 
+mod circle;
 mod dns;
+mod leads;
 mod middlewares;
 mod place;
 mod protocols;
@@ -52,6 +54,7 @@ impl GatewayConfig {
         check.ranges();
         check.routers();
         check.services();
+        check.leads();
         check.protocols();
         check.middlewares();
         check.unused();

@@ -63,6 +63,22 @@ impl Check<'_> {
                 self.strays(user, &router.middlewares, protocol);
             }
         }
+        for (name, service) in &config.services {
+            let Some(&protocol) = services.get(&**name) else {
+                continue;
+            };
+            for (block, other) in service.leads_to() {
+                let place = keys!["services", name, block, "service"];
+                if block == "mirror" && protocol == Protocol::Tcp {
+                    let message =
+                        format!("service `{name}` is for connections, which have no copies");
+                    self.report(&place, mixed(message));
+                } else {
+                    let user = format!("service `{name}`");
+                    self.leads_to(&user, &place, other, protocol, &services);
+                }
+            }
+        }
         for (name, middleware) in &config.middlewares {
             if let Some(service) = middleware.settings().service() {
                 let place = keys!["middlewares", name, "service"];

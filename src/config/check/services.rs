@@ -63,6 +63,9 @@ impl Check<'_> {
         let used: HashSet<&str> = (config.routers.values())
             .map(|router| router.service.as_str())
             .chain((config.middlewares.values()).filter_map(|each| each.settings().service()))
+            .chain(
+                (config.services.values()).flat_map(|each| each.leads_to().map(|(_, other)| other)),
+            )
             .collect();
         for name in config
             .services

@@ -1,7 +1,9 @@
 //! `mirror { }`.
 
-use crate::config::values::size;
+use crate::config::values::{duration, header, size};
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Another service that gets copies of the requests, and whose answers nobody sees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,9 +14,18 @@ pub struct MirrorConfig {
     /// How many of a hundred requests are copied.
     #[serde(default = "hundred")]
     pub percentage: u8,
-    /// The longest body that is copied; a request with a longer one is not.
+    /// The longest body that is copied; there is no copy of a request with a longer one.
     #[serde(default = "mebibyte", with = "size")]
     pub max_body: usize,
+    /// The most copies that are being made or answered at a time; more are dropped.
+    #[serde(default = "hundred_copies")]
+    pub max_in_flight: u32,
+    /// How long a copy may take, from its sending to the end of its answer.
+    #[serde(default = "half_a_minute", with = "duration")]
+    pub timeout: Duration,
+    /// Header fields that copies do not have: those with credentials, say.
+    #[serde(default, with = "header::list", skip_serializing_if = "Vec::is_empty")]
+    pub omit_headers: Vec<HeaderName>,
 }
 
 fn hundred() -> u8 {
@@ -23,4 +34,12 @@ fn hundred() -> u8 {
 
 fn mebibyte() -> usize {
     1 << 20
+}
+
+fn hundred_copies() -> u32 {
+    100
+}
+
+fn half_a_minute() -> Duration {
+    Duration::from_secs(30)
 }

@@ -10,6 +10,7 @@ mod names;
 mod outlier;
 mod paths;
 mod resilience;
+mod services;
 mod sticky;
 mod tcp;
 

@@ -1,0 +1,60 @@
+//! Services that lead to others: by a failover, or with copies for a mirror.
+
+use super::Check;
+use super::circle::{MAX_DEPTH, endless};
+use super::place::keys;
+use crate::config::code::Code;
+use crate::config::diagnostic::Problem;
+use crate::config::{MirrorConfig, ServiceConfig};
+use std::time::Duration;
+
+impl Check<'_> {
+    pub(super) fn leads(&mut self) {
+        let config = self.config;
+        for (name, service) in &config.services {
+            for (block, other) in service.leads_to() {
+                if !self.exists("services", other) {
+                    let message = format!("service `{name}` names the unknown service `{other}`");
+                    let names = config.services.keys().map(String::as_str);
+                    let names = names.filter(|known| *known != name);
+                    let place = keys!["services", name, block, "service"];
+                    self.unknown(&place, message, other, names);
+                }
+            }
+            if let Some(mirror) = &service.mirror {
+                self.mirror(name, mirror);
+            }
+        }
+        let inner = |name: &str| -> Vec<&str> {
+            let service = config.services.get(name);
+            let others = service.into_iter().flat_map(ServiceConfig::leads_to);
+            others.map(|(_, other)| other).collect()
+        };
+        if let Some(way) = endless(config.services.keys(), &inner) {
+            let message = match way.first() == way.last() {
+                true => format!("services lead in a circle: {}", way.join(" -> ")),
+                false => format!("more than {MAX_DEPTH} services lead to one another"),
+            };
+            let mut leads = config.services.get(way[0]).into_iter();
+            let mut leads = leads.by_ref().flat_map(ServiceConfig::leads_to);
+            let block = leads.find(|(_, other)| Some(other) == way.get(1));
+            let block = block.map_or("failover", |(block, _)| block);
+            let place = keys!["services", way[0], block, "service"];
+            self.report(&place, Problem::new(Code::Cycle, message));
+        }
+    }
+
+    fn mirror(&mut self, name: &str, mirror: &MirrorConfig) {
+        let at = |key| keys!["services", name, "mirror", key];
+        self.number(&at("percentage"), mirror.percentage.into(), 0, 100);
+        self.size(&at("max_body"), mirror.max_body, 0, 1 << 30);
+        self.number(
+            &at("max_in_flight"),
+            mirror.max_in_flight.into(),
+            1,
+            100_000,
+        );
+        let (least, most) = (Duration::from_millis(1), Duration::from_secs(3_600));
+        self.duration(&at("timeout"), mirror.timeout, least, most);
+    }
+}
