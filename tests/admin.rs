@@ -131,6 +131,8 @@ fn it_tells_what_runs_and_what_it_did() {
     let mut server = servers[0].clone();
     let since = server.as_object_mut().unwrap().shift_remove("since");
     assert!(since.unwrap().as_u64().unwrap() > 1_700_000_000);
+    let ewma = server.as_object_mut().unwrap().shift_remove("ewma_ms");
+    assert!(ewma.unwrap().as_f64().unwrap() > 0.0);
     let expected = json!({
         "id": setup.backend.address.to_string(),
         "url": format!("http://{}", setup.backend.address),

@@ -102,7 +102,7 @@ async fn a_server_that_stays_in_a_changed_list_keeps_its_connections_and_counts(
     let changed = setup
         .clone()
         .balancer("servers", servers([&c, &b]))
-        .balancer("strategy", "least-connections")
+        .balancer("strategy", "weighted")
         .route("all", "PathPrefix(`/`) && !Path(`/none`)", "backend");
     gateway.become_(&changed).await;
     let mut seen = answers(&mut client, 4).await;

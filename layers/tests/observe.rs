@@ -53,8 +53,8 @@ fn ended(status: impl Into<Option<u16>>, response_bytes: u64, end: End) -> Vec<O
     }]
 }
 
-fn request() -> Request<()> {
-    Request::new(())
+fn request() -> Request<Body> {
+    Request::new(Body::empty())
 }
 
 /// A body of these frames, whose end shows only when it is asked for.
@@ -84,7 +84,7 @@ async fn observed(
     body: Body,
 ) -> Response<impl http_body::Body<Data = Bytes, Error = axum::Error> + Unpin> {
     let mut body = Some(body);
-    let service = service_fn(move |_: Request<()>| {
+    let service = service_fn(move |_: Request<Body>| {
         let body = body.take().expect("one request");
         ready(Ok::<_, Infallible>(Response::new(body)))
     });
@@ -165,7 +165,7 @@ async fn a_body_that_fails_is_a_failure_with_a_status() {
 async fn a_service_that_fails_is_a_failure_without_a_status() {
     let seen = Seen::default();
     let service =
-        service_fn(|_: Request<()>| ready(Err::<Response<Body>, _>(BoxError::from("down"))));
+        service_fn(|_: Request<Body>| ready(Err::<Response<Body>, _>(BoxError::from("down"))));
     let service = ObserveLayer::new(seen.clone()).layer(service);
     let error = service.oneshot(request()).await.err().unwrap();
     assert_eq!(error.to_string(), "down");
@@ -175,7 +175,7 @@ async fn a_service_that_fails_is_a_failure_without_a_status() {
 #[tokio::test]
 async fn a_cancelled_future_is_an_end() {
     let seen = Seen::default();
-    let service = service_fn(|_: Request<()>| pending::<Result<Response<Body>, Infallible>>());
+    let service = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());
     let mut service = ObserveLayer::new(seen.clone()).layer(service);
     drop(service.call(request()));
     assert_eq!(seen.take(), ended(None, 0, End::Dropped), "never polled");
@@ -191,7 +191,7 @@ async fn a_cancelled_future_is_an_end() {
 async fn the_status_is_that_of_the_head_whatever_it_says() {
     let seen = Seen::default();
     for status in [200, 204, 304, 404, 502] {
-        let service = service_fn(move |_: Request<()>| {
+        let service = service_fn(move |_: Request<Body>| {
             let response = Response::builder().status(status).body(Body::empty());
             ready(Ok::<_, Infallible>(response.unwrap()))
         });
@@ -204,8 +204,9 @@ async fn the_status_is_that_of_the_head_whatever_it_says() {
 #[tokio::test]
 async fn both_observers_of_a_pair_are_told() {
     let (one, two, three) = (Seen::default(), Seen::default(), Seen::default());
-    let service =
-        service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(Body::from("hello")))));
+    let service = service_fn(|_: Request<Body>| {
+        ready(Ok::<_, Infallible>(Response::new(Body::from("hello"))))
+    });
     let all = (one.clone(), (two.clone(), three.clone()));
     let service = ObserveLayer::new(all).layer(service);
     let response = service.oneshot(request()).await.unwrap();
@@ -231,7 +232,7 @@ async fn one_layer_applied_twice_shares_its_state() {
     let seen = Seen::default();
     let layer = ObserveLayer::new(seen.clone());
     for _ in 0..2 {
-        let service = layer.layer(service_fn(|_: Request<()>| {
+        let service = layer.layer(service_fn(|_: Request<Body>| {
             ready(Ok::<_, Infallible>(Response::new(Body::empty())))
         }));
         service.oneshot(request()).await.unwrap();
@@ -248,7 +249,7 @@ async fn two_places_at_one_endpoint_share_its_counts() {
         place: endpoint.enter(),
     };
     let waiting = || {
-        layer.layer(service_fn(|_: Request<()>| {
+        layer.layer(service_fn(|_: Request<Body>| {
             pending::<Result<Response<Body>, Infallible>>()
         }))
     };
@@ -276,15 +277,15 @@ async fn an_endpoint_fails_where_it_gave_no_head_and_its_client_waited_for_it() 
     };
 
     let failing =
-        service_fn(|_: Request<()>| ready(Err::<Response<Body>, _>(BoxError::from("down"))));
+        service_fn(|_: Request<Body>| ready(Err::<Response<Body>, _>(BoxError::from("down"))));
     layer.layer(failing).oneshot(request()).await.err().unwrap();
     assert_eq!(counts(), (0, 1, 1), "no head");
 
-    let waiting = service_fn(|_: Request<()>| pending::<Result<Response<Body>, Infallible>>());
+    let waiting = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());
     drop(layer.layer(waiting).call(request()));
     assert_eq!(counts(), (0, 2, 1), "given up");
 
-    let broken = service_fn(|_: Request<()>| {
+    let broken = service_fn(|_: Request<Body>| {
         let body = frames(vec![data("hello"), Err("broken off".into())]);
         ready(Ok::<_, Infallible>(Response::new(body)))
     });

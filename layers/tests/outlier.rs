@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-use a3s_layers::balance::{Balance, Member, Strategy};
+use a3s_layers::balance::{Balance, Member, Rules, Strategy};
 use a3s_layers::endpoint::{Endpoint, InFlight, PlaceLayer, Placed, Trouble};
 use a3s_layers::error::{Failure, UpstreamError};
 use a3s_layers::observe::ObservedBody;
@@ -84,7 +84,7 @@ fn secs(secs: u64) -> Duration {
 // What counts.
 
 type Answer = Response<ObservedBody<Body, InFlight>>;
-type Stack = BoxCloneSyncService<Placed<Request<()>>, Answer, BoxError>;
+type Stack = BoxCloneSyncService<Placed<Request<Body>>, Answer, BoxError>;
 
 fn broken(failure: Failure) -> Body {
     let (mut sender, channel) = Channel::<Bytes, BoxError>::new(2);
@@ -97,7 +97,7 @@ fn broken(failure: Failure) -> Body {
 
 /// A server that does what is asked of it.
 fn stack() -> Stack {
-    let service = service_fn(async |request: Request<()>| {
+    let service = service_fn(async |request: Request<Body>| {
         let failure = match request.uri().path() {
             "/hang" => pending().await,
             "/connect" => Failure::Connect,
@@ -130,7 +130,7 @@ fn stack() -> Stack {
 }
 
 fn ask(stack: &Stack, endpoint: &Arc<Endpoint>, path: &str) -> impl Future<Output = ()> + use<> {
-    let request = Request::get(path).body(()).unwrap();
+    let request = Request::get(path).body(Body::empty()).unwrap();
     let place = endpoint.enter();
     let answer = stack.clone().oneshot(Placed { request, place });
     async move {
@@ -142,7 +142,7 @@ fn ask(stack: &Stack, endpoint: &Arc<Endpoint>, path: &str) -> impl Future<Outpu
 
 /// Asks, and goes away before there is an answer, or with half of it.
 async fn leave(stack: &Stack, endpoint: &Arc<Endpoint>, path: &str) {
-    let request = Request::get(path).body(()).unwrap();
+    let request = Request::get(path).body(Body::empty()).unwrap();
     let place = endpoint.enter();
     let answer = stack.clone().oneshot(Placed { request, place });
     match path {
@@ -664,18 +664,18 @@ async fn requests_go_elsewhere_until_it_is_back() {
             weight: 1,
             service: match endpoint.id() {
                 "a" => BoxCloneSyncService::new(stack().map_request(|placed: Placed<_>| {
-                    let request = Request::get("/500").body(()).unwrap();
+                    let request = Request::get("/500").body(Body::empty()).unwrap();
                     Placed { request, ..placed }
                 })),
                 _ => stack(),
             },
         };
         let members = watched.endpoints.iter().map(member).collect();
-        let balance = Balance::new(strategy, members);
+        let balance = Balance::new(strategy.clone(), members);
         let errors = async || {
             let mut errors = 0;
             for _ in 0..100 {
-                let request = Request::get("/200").body(()).unwrap();
+                let request = Request::get("/200").body(Body::empty()).unwrap();
                 let answer = balance.clone().oneshot(request).await.unwrap();
                 errors += usize::from(answer.status() == 500);
                 answer.into_body().collect().await.unwrap();
@@ -704,9 +704,13 @@ async fn in_a_panic_the_ejected_are_asked_and_come_back_in_time() {
         service: stack(),
     };
     let members = watched.endpoints.iter().map(member).collect();
-    let balance = Balance::with_panic_threshold(Strategy::RoundRobin, 50, members);
+    let rules = Rules {
+        panic_threshold_percent: 50,
+        ..Rules::default()
+    };
+    let balance = Balance::new(rules, members);
     let ask = async || {
-        let request = Request::get("/200").body(()).unwrap();
+        let request = Request::get("/200").body(Body::empty()).unwrap();
         let answer = balance.clone().oneshot(request).await.unwrap();
         answer.into_body().collect().await.unwrap();
     };

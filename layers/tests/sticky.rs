@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use a3s_layers::balance::sticky::{Affinity, Cookie, KeepLayer, Key, SessionLayer, Sticky};
-use a3s_layers::balance::{Balance, Member, Strategy};
+use a3s_layers::balance::{Balance, HashOn, Member, Rules, Strategy};
 use a3s_layers::endpoint::{Endpoint, PlaceLayer, Placed, Trouble};
 use a3s_layers::error::Failure;
 use a3s_layers::observe::ObservedBody;
@@ -20,11 +20,13 @@ use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 type Answer = Response<ObservedBody<Body, a3s_layers::endpoint::InFlight>>;
 type Stack = BoxCloneSyncService<Placed<Request<Body>>, Answer, BoxError>;
 
-const ALL: [Strategy; 4] = [
+const ALL: [Strategy; 6] = [
     Strategy::RoundRobin,
     Strategy::Weighted,
     Strategy::LeastConnections,
     Strategy::Random,
+    Strategy::P2cEwma,
+    Strategy::ConsistentHash(HashOn::ClientIp),
 ];
 
 /// A pool of servers that say who they are in `x-server`, behind a cookie `sid`.
@@ -115,7 +117,7 @@ fn shown(set_cookie: &str) -> &str {
 #[tokio::test]
 async fn who_has_a_cookie_stays_and_is_given_no_other() {
     for strategy in ALL {
-        let pool = Pool::new(strategy, &["a", "b", "c"]);
+        let pool = Pool::new(strategy.clone(), &["a", "b", "c"]);
         for _ in 0..10 {
             let (server, cookie) = pool.get("").await;
             let cookie = cookie.unwrap();
@@ -171,7 +173,7 @@ async fn a_session_outlives_whoever_gave_it() {
 #[tokio::test]
 async fn a_server_that_takes_nothing_new_keeps_its_sessions() {
     for strategy in ALL {
-        let pool = Pool::new(strategy, &["a", "b"]);
+        let pool = Pool::new(strategy.clone(), &["a", "b"]);
         let cookie = pool.key.server(&pool.endpoints[0]).to_string();
         let cookie = format!("sid={cookie}");
         let stays = async |why| {
@@ -193,7 +195,7 @@ async fn a_server_that_takes_nothing_new_keeps_its_sessions() {
 #[tokio::test]
 async fn a_session_goes_elsewhere_when_its_server_cannot_take_it() {
     for strategy in ALL {
-        let pool = Pool::new(strategy, &["a", "b"]);
+        let pool = Pool::new(strategy.clone(), &["a", "b"]);
         let [a, b] = [0, 1].map(|index| pool.key.server(&pool.endpoints[index]));
         let cookie = format!("sid={a}");
         let moves = async |why| {
@@ -350,8 +352,11 @@ async fn where_all_are_believed_to_be_well_sessions_stay_too() {
     };
     let tokens = key.clone();
     let members = endpoints.iter().map(member).collect();
-    let balance = Balance::with_panic_threshold(Strategy::RoundRobin, 60, members)
-        .sticky(move |endpoint| tokens.server(endpoint));
+    let rules = Rules {
+        panic_threshold_percent: 60,
+        ..Rules::default()
+    };
+    let balance = Balance::new(rules, members).sticky(move |endpoint| tokens.server(endpoint));
     let sticky = Sticky::new(Cookie::new("sid")).unwrap();
     let service = SessionLayer::new(&sticky).layer(balance);
     let cookie = format!("sid={}", key.server(&endpoints[1]));

@@ -106,6 +106,7 @@ fn view(
         "failures": endpoint.failures(),
         "ejections": endpoint.ejections(),
         "ejected_until": endpoint.ejected_until().map(seconds),
+        "ewma_ms": endpoint.ewma().map(|ewma| ewma.as_micros() as f64 / 1e3),
     })
 }
 

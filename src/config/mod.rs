@@ -48,9 +48,9 @@ pub use middleware::{
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;
 pub use service::{
-    FailoverConfig, HealthCheckConfig, HealthCheckKind, LoadBalancerConfig, MirrorConfig,
-    OutlierConfig, RespondConfig, RevisionConfig, SameSite, ServerConfig, ServiceConfig,
-    StickyConfig, StickyTo, Strategy, TimeoutsConfig, UpstreamTlsConfig,
+    ConsistentHashConfig, FailoverConfig, HealthCheckConfig, HealthCheckKind, LoadBalancerConfig,
+    MirrorConfig, OutlierConfig, RespondConfig, RevisionConfig, SameSite, ServerConfig,
+    ServiceConfig, StickyConfig, StickyTo, Strategy, TimeoutsConfig, UpstreamTlsConfig,
 };
 pub use values::{
     Accepted, Address, ErrorStatuses, HttpUrl, Keys, NameServer, Pattern, RuleText, Scheme, Secret,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -33,6 +33,56 @@ struct Course {
     /// The server has taken something since this was last looked at.
     moved: AtomicBool,
     failure: OnceLock<Failure>,
+    awaited: Awaited,
+}
+
+/// How long it was the client that did not send.
+struct Awaited {
+    began: Instant,
+    /// Nanoseconds from the beginning to when it was first not there, and one more; 0 where it is.
+    since: AtomicU64,
+    /// Nanoseconds before that.
+    total: AtomicU64,
+}
+
+impl Default for Awaited {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            since: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Awaited {
+    /// One body is polled in one place at a time: nothing comes between what is read here and what is written.
+    fn note(&self, is_awaited: bool) {
+        let since = self.since.load(Ordering::Relaxed);
+        match (since, is_awaited) {
+            (0, true) => self.since.store(self.now() + 1, Ordering::Relaxed),
+            (0, false) | (_, true) => {}
+            (since, false) => {
+                let more = self.now().saturating_sub(since - 1);
+                self.total.fetch_add(more, Ordering::Relaxed);
+                self.since.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn total(&self) -> Duration {
+        let total = self.total.load(Ordering::Relaxed);
+        let running = match self.since.load(Ordering::Relaxed) {
+            0 => 0,
+            since => self.now().saturating_sub(since - 1),
+        };
+        Duration::from_nanos(total.saturating_add(running))
+    }
+
+    fn now(&self) -> u64 {
+        let nanos = self.began.elapsed().as_nanos();
+        u64::try_from(nanos).unwrap_or(u64::MAX - 1)
+    }
 }
 
 impl Upload {
@@ -68,6 +118,11 @@ impl Upload {
         moved || self.0.waits_for_client.load(Ordering::Relaxed)
     }
 
+    /// How long the client kept it waiting, so far.
+    pub(super) fn awaited(&self) -> Duration {
+        self.0.awaited.total()
+    }
+
     /// Why the body ended before its end, if it did: an HTTP/2 connection tells of a reset only.
     pub(super) fn failure(&self) -> Option<Failure> {
         self.0.failure.get().copied()
@@ -90,6 +145,7 @@ impl http_body::Body for UploadBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         let course = &self.course;
+        course.awaited.note(polled.is_pending());
         course
             .waits_for_client
             .store(polled.is_pending(), Ordering::Relaxed);
@@ -118,6 +174,7 @@ impl http_body::Body for UploadBody {
 
 impl Drop for UploadBody {
     fn drop(&mut self) {
+        self.course.awaited.note(false);
         self.course.is_over.store(true, Ordering::Relaxed);
     }
 }

@@ -8,6 +8,7 @@ use super::connect::Origin;
 use super::link::{Link, Sending, Sent};
 use super::pool::{self, Sender};
 use crate::stack::Request;
+use a3s_layers::endpoint::AwaitedBody;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
 use axum::body::Body;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
@@ -71,7 +72,7 @@ impl Service<Request> for Client {
             let send = pin!(send(&origin, &mut request));
             let sent = within(timeouts.response, upload.as_ref(), send).await;
             let failure = upload.as_ref().and_then(Upload::failure);
-            let (head, lease) = match (sent, failure) {
+            let (mut head, lease) = match (sent, failure) {
                 (Ok(answer), _) => answer,
                 // Whatever the connection says of it, the client was the first to break off.
                 (Err(error), Some(failure)) => {
@@ -81,6 +82,11 @@ impl Service<Request> for Client {
             };
             if is_unasked(&head) {
                 return Err(UpstreamError::from(Failure::Reset).into());
+            }
+            if let Some(awaited) = upload.as_ref().map(Upload::awaited)
+                && !awaited.is_zero()
+            {
+                head.extensions_mut().insert(AwaitedBody(awaited));
             }
             Ok(head.map(|incoming| ResponseBody::new(incoming, lease, timeouts.idle, upload)))
         })

@@ -8,12 +8,13 @@ use super::copy::{Copied, copy};
 use super::servers::{Server, Servers};
 use crate::stack::drain::{Phase, Ticket};
 use crate::stack::{Connection, Socket};
-use a3s_layers::balance::Balanced;
+use a3s_layers::balance::{Balanced, HashOn};
 use a3s_layers::endpoint::{InFlight, Placed};
 use a3s_layers::error::{BoxError, Chain, Failure};
 use a3s_layers::tried::Tried;
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,14 +30,29 @@ const SILENCE: Duration = Duration::from_secs(60);
 const STANDSTILL: Duration = Duration::from_secs(10 * 60);
 
 /// Asks for a connection to a server, to another one each time.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Dial {
+    client: IpAddr,
     tried: Tried,
+}
+
+impl Dial {
+    /// For a client at this address.
+    pub fn new(client: IpAddr) -> Self {
+        Self {
+            client,
+            tried: Tried::new(),
+        }
+    }
 }
 
 impl Balanced for Dial {
     fn tried(&self) -> Option<&Tried> {
         Some(&self.tried)
+    }
+
+    fn hash_of(&self, on: &HashOn) -> Option<u64> {
+        (*on == HashOn::ClientIp).then(|| HashOn::hash_of_ip(self.client))
     }
 }
 
@@ -75,7 +91,7 @@ impl Service<Placed<Dial>> for Dialler {
         Box::pin(async move {
             match origin.connect().await {
                 Ok(io) => {
-                    in_flight.succeed();
+                    in_flight.connected();
                     Ok(Dialled {
                         io,
                         _in_flight: in_flight,
@@ -152,10 +168,15 @@ async fn serve<S>(servers: S, tries: usize, connection: Connection) -> Result<Co
 where
     S: Service<Dial, Response = Dialled, Error = BoxError> + Clone,
 {
-    let Connection { io, mut ticket, .. } = connection;
+    let Connection {
+        io,
+        peer,
+        mut ticket,
+    } = connection;
     watch(&io);
     let mut client = Unfinished::new(io);
-    let Dialled { io, _in_flight } = unless_over(&mut ticket, dial(servers, tries)).await?;
+    let dial = dial(servers, Dial::new(peer.address().ip()), tries);
+    let Dialled { io, _in_flight } = unless_over(&mut ticket, dial).await?;
     watch(&io);
     let mut server = Unfinished::new(io);
     let copied = unless_over(&mut ticket, copy(&mut client.io, &mut server.io)).await?;
@@ -197,20 +218,25 @@ impl Drop for Unfinished {
     }
 }
 
-async fn dial<S>(servers: S, tries: usize) -> Result<Dialled, BoxError>
+async fn dial<S>(servers: S, dial: Dial, tries: usize) -> Result<Dialled, BoxError>
 where
     S: Service<Dial, Response = Dialled, Error = BoxError> + Clone,
 {
-    let dial = Dial::default();
     for _ in 1..tries {
         match servers.clone().oneshot(dial.clone()).await {
-            Err(error) if Failure::of(&*error) != Failure::Unavailable => {
+            Err(error) if !is_nobody(&error) => {
                 tracing::debug!(%error, "dialling the next server");
             }
             dialled => return dialled,
         }
     }
     servers.oneshot(dial).await
+}
+
+/// Whether nobody has been dialled, and there is nobody to be.
+fn is_nobody(error: &BoxError) -> bool {
+    let failure = Failure::of(&**error);
+    matches!(failure, Failure::Unavailable | Failure::Overloaded)
 }
 
 /// The drain was over first.

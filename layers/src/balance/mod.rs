@@ -22,20 +22,30 @@
 //! ```
 
 mod cluster;
+mod hash_on;
+mod lots;
+mod maglev;
+mod moment;
+mod rules;
 pub mod sticky;
 mod strategy;
+mod turns;
 
 pub use cluster::{Cluster, Standing};
-pub use strategy::Strategy;
+pub use hash_on::{HashOn, UnknownHashOn};
+pub use rules::{Rules, Strategy};
 
-use crate::endpoint::{Endpoint, InFlight, Placed, Trouble};
+use crate::endpoint::{Endpoint, InFlight, Placed, Trouble, changes};
 use crate::error::{BoxError, Failure, UpstreamError};
 use crate::tried::Tried;
 use arc_swap::ArcSwap;
+use moment::Moment;
 use pin_project_lite::pin_project;
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use sticky::{Affinity, Sessions, Token, Tokens};
 use strategy::Picker;
@@ -53,6 +63,11 @@ pub trait Balanced {
     fn affinity(&self) -> Option<&Affinity> {
         None
     }
+
+    /// The hash of what decides where it goes under [`Strategy::ConsistentHash`], if it has such a thing.
+    fn hash_of(&self, _on: &HashOn) -> Option<u64> {
+        None
+    }
 }
 
 impl<B> Balanced for http::Request<B> {
@@ -62,6 +77,10 @@ impl<B> Balanced for http::Request<B> {
 
     fn affinity(&self) -> Option<&Affinity> {
         self.extensions().get()
+    }
+
+    fn hash_of(&self, on: &HashOn) -> Option<u64> {
+        on.hash_of(self)
     }
 }
 
@@ -95,8 +114,7 @@ pub struct Balance<S> {
 
 #[derive(Debug)]
 struct Pool<S> {
-    strategy: Strategy,
-    panic_threshold: usize,
+    rules: Rules,
     tokens: Option<Tokens>,
     members: ArcSwap<Members<S>>,
 }
@@ -106,23 +124,36 @@ struct Members<S> {
     list: Box<[Member<S>]>,
     picker: Picker,
     sessions: Sessions,
+    /// How many changes of servers there had been when enough of them were last seen to be available.
+    calm: AtomicU64,
 }
 
 impl<S> Members<S> {
-    fn new(strategy: Strategy, tokens: Option<&Tokens>, list: Vec<Member<S>>) -> Arc<Self> {
-        let weights: Vec<_> = list.iter().map(|member| member.weight).collect();
+    fn new(strategy: &Strategy, tokens: Option<&Tokens>, list: Vec<Member<S>>) -> Arc<Self> {
         Arc::new(Self {
-            picker: Picker::new(strategy, &weights),
+            picker: Picker::new(strategy, &list),
             sessions: Sessions::new(tokens, &list),
             list: list.into(),
+            calm: AtomicU64::new(u64::MAX),
         })
     }
 
-    /// Whether so few of those with a weight are available that it is better to believe that all are.
+    /// Whether so few of those with a weight are available that it is better to believe that all are. While enough are,
+    /// they are counted once after each change of some server, and not for each request: without a change there are
+    /// only more of them, as ejections end.
     fn panics(&self, threshold: usize) -> bool {
-        if threshold == 0 {
+        let seen = changes();
+        if threshold == 0 || self.calm.load(Ordering::Relaxed) == seen {
             return false;
         }
+        let is_panic = self.are_below(threshold);
+        if !is_panic {
+            self.calm.store(seen, Ordering::Relaxed);
+        }
+        is_panic
+    }
+
+    fn are_below(&self, threshold: usize) -> bool {
         let weighted = self.list.iter().filter(|member| member.weight > 0);
         let (mut all, mut available) = (0, 0);
         for member in weighted {
@@ -134,20 +165,14 @@ impl<S> Members<S> {
 }
 
 impl<S> Balance<S> {
-    /// Spreads requests over `members` by `strategy`.
-    pub fn new(strategy: Strategy, members: Vec<Member<S>>) -> Self {
-        Self::with_panic_threshold(strategy, 0, members)
-    }
-
-    /// As [`Balance::new`]; where less than `percent` of the members with a weight are available, requests are spread
-    /// over all that are not drained, however they are (Envoy's panic threshold). 0 never does.
-    pub fn with_panic_threshold(strategy: Strategy, percent: u8, members: Vec<Member<S>>) -> Self {
+    /// Spreads requests over `members` by a strategy, or by [`Rules`] that say more.
+    pub fn new(rules: impl Into<Rules>, members: Vec<Member<S>>) -> Self {
+        let rules = rules.into();
         Self {
             pool: Arc::new(Pool {
-                strategy,
-                panic_threshold: usize::from(percent),
+                members: ArcSwap::new(Members::new(&rules.strategy, None, members)),
                 tokens: None,
-                members: ArcSwap::new(Members::new(strategy, None, members)),
+                rules,
             }),
         }
     }
@@ -159,36 +184,41 @@ impl<S> Balance<S> {
     where
         S: Clone,
     {
-        let Pool {
-            strategy,
-            panic_threshold,
-            ref members,
-            ..
-        } = *self.pool;
+        let Pool { rules, members, .. } = &*self.pool;
         let tokens = Some(Tokens::new(tokens));
         let list = members.load().list.to_vec();
         Self {
             pool: Arc::new(Pool {
-                strategy,
-                panic_threshold,
-                members: ArcSwap::new(Members::new(strategy, tokens.as_ref(), list)),
+                members: ArcSwap::new(Members::new(&rules.strategy, tokens.as_ref(), list)),
+                rules: rules.clone(),
                 tokens,
             }),
         }
     }
 
-    /// Goes on with these members. Requests under way end where they are.
+    /// Goes on with these members. Requests under way end where they are; for a member whose endpoint is new to a
+    /// balance that had others, a slow start begins.
     pub fn set_members(&self, members: Vec<Member<S>>) {
-        let tokens = self.pool.tokens.as_ref();
-        let members = Members::new(self.pool.strategy, tokens, members);
+        let before = self.pool.members.load();
+        let known: HashSet<_> = (before.list.iter())
+            .map(|member| Arc::as_ptr(&member.endpoint))
+            .collect();
+        let is_new = |member: &&Member<S>| !known.contains(&Arc::as_ptr(&member.endpoint));
+        if !known.is_empty() {
+            for member in members.iter().filter(is_new) {
+                member.endpoint.begin();
+            }
+        }
+        let Pool { rules, tokens, .. } = &*self.pool;
+        let members = Members::new(&rules.strategy, tokens.as_ref(), members);
         self.pool.members.store(members);
     }
 }
 
 impl<S> Members<S> {
     /// Who takes requests that could go elsewhere.
-    fn is_open(&self, panic_threshold: usize) -> impl Fn(&Endpoint) -> bool + use<S> {
-        let is_panic = self.panics(panic_threshold);
+    fn is_open(&self, rules: &Rules) -> impl Fn(&Endpoint) -> bool + use<S> {
+        let is_panic = self.panics(rules.panic_threshold_percent.into());
         move |endpoint| match is_panic {
             true => !endpoint.has(Trouble::Drained),
             false => endpoint.takes_new(),
@@ -203,15 +233,20 @@ fn is_new(endpoint: &Arc<Endpoint>, tried: &[Arc<Endpoint>]) -> bool {
 impl<S: Clone> Pool<S> {
     fn pick(&self, request: &impl Balanced) -> Result<(S, InFlight), Failure> {
         let members = self.members.load();
-        let is_open = members.is_open(self.panic_threshold);
+        let moment = Moment::new(&self.rules, request);
+        let is_open = members.is_open(&self.rules);
         let mut tried = request.tried().map(Tried::endpoints);
         let before = tried.as_deref().map_or(&[][..], Vec::as_slice);
         let picked = members
             .of_session(request.affinity(), before, &is_open)
-            .or_else(|| members.pick(|endpoint| is_open(endpoint) && is_new(endpoint, before)));
+            .or_else(|| {
+                members.pick(&moment, |endpoint| {
+                    is_open(endpoint) && is_new(endpoint, before)
+                })
+            });
         let picked = match before {
             [] => picked,
-            _ => picked.or_else(|| members.pick(|endpoint| is_open(endpoint))),
+            _ => picked.or_else(|| members.pick(&moment, |endpoint| is_open(endpoint))),
         };
         if let (Some((_, place)), Some(tried)) = (&picked, &mut tried)
             && is_new(place.endpoint(), tried)
@@ -230,10 +265,14 @@ impl<S: Clone> Pool<S> {
 
 impl<S: Clone> Members<S> {
     /// Takes a place at a member that is open and has room.
-    fn pick(&self, is_open: impl Fn(&Arc<Endpoint>) -> bool) -> Option<(S, InFlight)> {
+    fn pick(
+        &self,
+        moment: &Moment,
+        is_open: impl Fn(&Arc<Endpoint>) -> bool,
+    ) -> Option<(S, InFlight)> {
         // Somebody else may be quicker with the last place of a member: then it has no room, and another is picked.
         for _ in 0..=self.list.len() {
-            let index = self.picker.pick(&self.list, |endpoint| {
+            let index = self.picker.pick(&self.list, moment, |endpoint| {
                 is_open(endpoint) && endpoint.has_room()
             })?;
             let member = &self.list[index];
@@ -266,7 +305,7 @@ impl<S: Clone> Members<S> {
 impl<S: Send + Sync> Cluster for Balance<S> {
     fn takes(&self, tried: &[Arc<Endpoint>]) -> bool {
         let members = self.pool.members.load();
-        let is_open = members.is_open(self.pool.panic_threshold);
+        let is_open = members.is_open(&self.pool.rules);
         let mut weighted = members.list.iter().filter(|member| member.weight > 0);
         weighted.any(|Member { endpoint, .. }| {
             is_open(endpoint) && endpoint.has_room() && is_new(endpoint, tried)
@@ -281,7 +320,7 @@ impl<S: Send + Sync> Cluster for Balance<S> {
 
     fn standing(&self, affinity: &Affinity, tried: &[Arc<Endpoint>]) -> Standing {
         let members = self.pool.members.load();
-        let is_open = members.is_open(self.pool.panic_threshold);
+        let is_open = members.is_open(&self.pool.rules);
         let mut standing = Standing::Unknown;
         for index in members.sessions.of(affinity) {
             let endpoint = &members.list[index].endpoint;

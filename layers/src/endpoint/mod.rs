@@ -14,19 +14,30 @@
 //! assert_eq!(endpoint.in_flight(), 0);
 //! ```
 
+mod latency;
 mod passive;
 mod place;
 mod standing;
 
-pub use place::{InFlight, PlaceLayer, Placed, Seated};
+pub use place::{AwaitedBody, InFlight, PlaceLayer, Placed, Seated};
 pub use standing::{Standing, Trouble};
 
 pub(crate) use passive::Fault;
+pub(crate) use standing::changes;
 
+use latency::Latency;
 use passive::Passive;
 use standing::Troubles;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The share of its traffic that a server begins with, as Envoy's `min_weight_percent` is by default.
+const LEAST_SHARE: f64 = 0.1;
+
+/// What one costs of which nothing is known while a request is already there: more than any that is known.
+const UNKNOWN: f64 = 1e12;
 
 /// The handle of one server: its name, how it stands, and its live counts.
 ///
@@ -40,6 +51,11 @@ pub struct Endpoint {
     failures: AtomicU64,
     troubles: Troubles,
     passive: Passive,
+    /// When it was made: other times are counted from here.
+    made: Instant,
+    latency: Latency,
+    /// Milliseconds from its making to when it began to take traffic, and one more; 0 where it is not new to it.
+    began: AtomicU64,
 }
 
 impl Endpoint {
@@ -53,6 +69,9 @@ impl Endpoint {
             failures: AtomicU64::new(0),
             troubles: Troubles::new(),
             passive: Passive::new(),
+            made: Instant::now(),
+            latency: Latency::default(),
+            began: AtomicU64::new(0),
         })
     }
 
@@ -91,10 +110,13 @@ impl Endpoint {
     /// returns is dropped.
     pub fn try_enter(self: &Arc<Self>) -> Option<InFlight> {
         let max = self.max_in_flight.load(Ordering::Relaxed);
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= max {
-            self.in_flight.fetch_sub(1, Ordering::Relaxed);
-            return None;
+        if max == usize::MAX {
+            return Some(self.enter());
         }
+        // Not added first and taken back: then others would be refused while there is room.
+        let one_more = |count: usize| (count < max).then_some(count + 1);
+        let entered = (self.in_flight).fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        entered.ok()?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         Some(InFlight::new(Arc::clone(self)))
     }
@@ -129,11 +151,15 @@ impl Endpoint {
         }
     }
 
-    /// Notes that this is no longer wrong. Returns whether it was.
+    /// Notes that this is no longer wrong. Returns whether it was; if it was the last, traffic
+    /// [begins](Self::begin) anew.
     pub fn clear(&self, trouble: Trouble) -> bool {
         let was = self.troubles.clear(trouble);
         if was && trouble == Trouble::Ejected {
             self.returned(self.passive.now());
+        }
+        if was && self.troubles.is_none() {
+            self.begin();
         }
         was
     }
@@ -155,5 +181,49 @@ impl Endpoint {
     pub fn standing(&self) -> Standing {
         self.return_in_time();
         self.troubles.standing()
+    }
+
+    /// It is new to its traffic, or back: a slow start begins now.
+    pub fn begin(&self) {
+        let began = self.clock(Instant::now()).as_millis() as u64 + 1;
+        self.began.store(began, Ordering::Relaxed);
+    }
+
+    /// The share that it has of its own traffic at `now` where a slow start takes this long, from a tenth to 1: Envoy's
+    /// slow start with an aggression of 1, which grows in proportion to the time.
+    pub fn warmth(&self, slow_start: Duration, now: Instant) -> f64 {
+        let began = match self.began.load(Ordering::Relaxed) {
+            0 => return 1.0,
+            began => Duration::from_millis(began - 1),
+        };
+        let age = self.clock(now).saturating_sub(began);
+        match age < slow_start {
+            true => age.div_duration_f64(slow_start).max(LEAST_SHARE),
+            false => 1.0,
+        }
+    }
+
+    /// How long it takes to answer, as it was averaged with the last answer (peak-EWMA); none where it has not answered
+    /// yet. It is the time to the first byte without that in which the client's body was awaited, and for connections
+    /// the time to connect.
+    pub fn ewma(&self) -> Option<Duration> {
+        self.latency.last()
+    }
+
+    /// What one more request costs at `now`, for one of this weight: the time that it is expected to take, times all
+    /// that are there with it, divided by the weight (Finagle's peak-EWMA). Where nothing is known, the first one is
+    /// free, and others have to wait for what becomes of it.
+    pub(crate) fn cost(&self, weight: u32, now: Instant) -> f64 {
+        let (weight, in_flight) = (f64::from(weight), self.in_flight());
+        let queue = (in_flight + 1) as f64 / weight;
+        match self.latency.expected(self.clock(now)) {
+            Some(expected) => expected * queue,
+            None if in_flight == 0 => 0.0,
+            None => UNKNOWN + queue,
+        }
+    }
+
+    fn clock(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.made)
     }
 }

@@ -348,6 +348,9 @@ impl Endpoint {
         let ended = self.troubles.end_ejection(now);
         if let Some(at) = ended {
             self.returned(at);
+            if self.troubles.is_none() {
+                self.begin();
+            }
         }
         ended.is_some()
     }

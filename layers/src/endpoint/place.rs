@@ -9,6 +9,8 @@ use http::{Request, Response};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 /// An exchange, or a connection, that is under way at a server.
@@ -19,7 +21,25 @@ pub struct InFlight {
     ejections: u64,
     /// Whether its end says no more of the server.
     is_judged: bool,
+    began: Instant,
+    awaits: Awaits,
 }
+
+/// What the time says of the server if nothing more comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaits {
+    /// It has not answered yet.
+    Answer,
+    /// Neither has it, but it may wait for the client itself.
+    Body,
+    /// It has answered, or it is not to blame.
+    Nothing,
+}
+
+/// How long the body of a request was awaited while it was sent: an extension of the response, by whoever sends it.
+/// The time is the client's, and the server's latency is without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AwaitedBody(pub Duration);
 
 impl InFlight {
     pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
@@ -27,6 +47,8 @@ impl InFlight {
             ejections: endpoint.ejections(),
             endpoint,
             is_judged: false,
+            began: Instant::now(),
+            awaits: Awaits::Answer,
         }
     }
 
@@ -42,9 +64,25 @@ impl InFlight {
         }
     }
 
+    /// A connection has come to be, which is all that was asked of the server: its latency is the time that this took.
+    pub fn connected(&mut self) {
+        self.succeed();
+        self.awaits = Awaits::Nothing;
+        let (waited, now) = self.waited();
+        self.endpoint.latency.answered(waited, now);
+    }
+
     /// Ends it as one that failed before there was an answer, or a connection.
     pub fn fail(mut self, failure: Failure) {
         self.endpoint.failures.fetch_add(1, Ordering::Relaxed);
+        if !failure.is_of_request_body() {
+            let (waited, now) = self.waited();
+            // Where a body was awaited, nobody knows for how long.
+            let is_known = self.awaits == Awaits::Answer;
+            let waited = if is_known { waited } else { Duration::ZERO };
+            self.endpoint.latency.failed(waited, now);
+        }
+        self.awaits = Awaits::Nothing;
         self.blame(Fault::of(failure, false));
     }
 
@@ -55,19 +93,38 @@ impl InFlight {
             self.endpoint.failed(fault, self.ejections);
         }
     }
+
+    /// How long it has taken so far, and the time of the endpoint's clock.
+    fn waited(&self) -> (Duration, Duration) {
+        let now = Instant::now();
+        let waited = now.saturating_duration_since(self.began);
+        (waited, self.endpoint.clock(now))
+    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        if self.awaits == Awaits::Answer {
+            let (waited, now) = self.waited();
+            self.endpoint.latency.given_up(waited, now);
+        }
         self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Exchange for InFlight {
     fn head<B>(&mut self, response: &Response<B>) {
+        self.awaits = Awaits::Nothing;
+        let (waited, now) = self.waited();
+        let awaited = response.extensions().get();
+        let theirs = awaited.map_or(Duration::ZERO, |AwaitedBody(time)| *time);
+        let took = waited.saturating_sub(theirs);
         // A good head is no good answer yet: what a server says after it may be cut off each time.
         if Verdict::of(response) == Verdict::Failure {
+            self.endpoint.latency.answered_badly(took, now);
             self.blame(Some(Fault::Answer(response.status())));
+        } else {
+            self.endpoint.latency.answered(took, now);
         }
     }
 
@@ -124,6 +181,7 @@ impl<S, B, R> Service<Placed<Request<B>>> for Seated<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Error: 'static,
+    B: http_body::Body,
     R: http_body::Body,
     R::Error: 'static,
 {
@@ -136,6 +194,10 @@ where
     }
 
     fn call(&mut self, placed: Placed<Request<B>>) -> Self::Future {
-        ObserveFuture::new(placed.place, || self.inner.call(placed.request))
+        let Placed { request, mut place } = placed;
+        if !request.body().is_end_stream() {
+            place.awaits = Awaits::Body;
+        }
+        ObserveFuture::new(place, || self.inner.call(request))
     }
 }

@@ -51,6 +51,14 @@ impl Standing {
     }
 }
 
+/// Counts the changes of all servers: whoever has counted them need not do so again while it stays.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// How many changes there have been. What is counted after this has seen them all.
+pub(crate) fn changes() -> u64 {
+    CHANGES.load(Ordering::Acquire)
+}
+
 /// An ejection that ends when it is cleared.
 const NEVER: u64 = u64::MAX;
 
@@ -136,6 +144,7 @@ impl Troubles {
             }
         }
         self.bits.fetch_or(trouble.bit(), Ordering::Relaxed);
+        CHANGES.fetch_add(1, Ordering::Release);
     }
 
     fn forget(&self, told: &mut Standing, trouble: Trouble) -> bool {
@@ -149,6 +158,7 @@ impl Troubles {
             self.ejected_until.store(NEVER, Ordering::Relaxed);
         }
         self.bits.fetch_and(!trouble.bit(), Ordering::Relaxed);
+        CHANGES.fetch_add(1, Ordering::Release);
         was
     }
 }

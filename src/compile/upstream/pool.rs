@@ -11,7 +11,7 @@ use crate::upstream::forward::ForwardLayer;
 use crate::upstream::tcp::{Dialler, TcpForward};
 use crate::upstream::tls::TlsError;
 use crate::upstream::{Server, Servers};
-use a3s_layers::balance::{self, Balance, Member};
+use a3s_layers::balance::{self, Balance, Member, Rules};
 use a3s_layers::endpoint::PlaceLayer;
 use axum::body::Body;
 use std::fmt;
@@ -99,15 +99,20 @@ impl Pool {
         }
         let known = self.servers.list();
         let servers = self.roster.servers(&addresses, &Known::of(&known));
+        self.settle(&servers);
         (self.update)(&servers);
-        self.watch.servers(&servers);
         self.servers.set(servers);
     }
 
     /// Requests come to it from now on, and its servers, some of which an earlier pool may have as well, are watched
-    /// as it says.
+    /// and limited as it says.
     pub fn take_effect(&self) {
-        self.watch.servers(&self.servers.list());
+        self.settle(&self.servers.list());
+    }
+
+    fn settle(&self, servers: &[Server]) {
+        self.watch.servers(servers);
+        self.roster.limit(servers);
     }
 }
 
@@ -197,9 +202,7 @@ fn balance<S: Clone + Send + Sync + 'static>(
     sessions: Option<&Sessions>,
     service: impl Fn(&Server) -> S + Send + Sync + 'static,
 ) -> (Balance<S>, Update) {
-    let strategy = self::strategy(strategy);
-    let panic_threshold = config.panic_threshold_percent;
-    let balance = Balance::with_panic_threshold(strategy, panic_threshold, Vec::new());
+    let balance = Balance::new(rules(config, strategy), Vec::new());
     let balance = match sessions {
         Some(sessions) => sessions.balance(balance),
         None => balance,
@@ -216,11 +219,20 @@ fn balance<S: Clone + Send + Sync + 'static>(
     (balance, Box::new(update))
 }
 
-fn strategy(strategy: Strategy) -> balance::Strategy {
-    match strategy {
-        Strategy::RoundRobin => balance::Strategy::RoundRobin,
-        Strategy::Weighted => balance::Strategy::Weighted,
-        Strategy::LeastConnections => balance::Strategy::LeastConnections,
-        Strategy::Random => balance::Strategy::Random,
+fn rules(config: &LoadBalancerConfig, strategy: Strategy) -> Rules {
+    Rules {
+        strategy: match strategy {
+            Strategy::RoundRobin => balance::Strategy::RoundRobin,
+            Strategy::Weighted => balance::Strategy::Weighted,
+            Strategy::LeastConnections => balance::Strategy::LeastConnections,
+            Strategy::Random => balance::Strategy::Random,
+            Strategy::P2cEwma => balance::Strategy::P2cEwma,
+            Strategy::ConsistentHash => {
+                let hash = config.consistent_hash.clone().unwrap_or_default();
+                balance::Strategy::ConsistentHash(hash.on)
+            }
+        },
+        slow_start: config.slow_start,
+        panic_threshold_percent: config.panic_threshold_percent,
     }
 }

@@ -73,10 +73,14 @@ impl Roster {
                 servers.push(known.server(id, target, entry));
             }
         }
-        for server in &servers {
+        servers
+    }
+
+    /// Limits the servers, some of which a configuration that still runs may have as well, as this one says.
+    pub(super) fn limit(&self, servers: &[Server]) {
+        for server in servers {
             server.endpoint.set_max_in_flight(self.max_in_flight);
         }
-        servers
     }
 }
 
@@ -162,9 +166,18 @@ impl<'s> Known<'s> {
         let origin = known.filter(|known| is_same(&known.origin));
         let origin = origin.map(|known| Arc::clone(&known.origin));
         Server {
-            endpoint: endpoint.unwrap_or_else(|| Endpoint::new(id)),
+            endpoint: endpoint.unwrap_or_else(|| self.newcomer(id)),
             origin: origin.unwrap_or_else(|| Arc::new(entry.way.to(target))),
             weight: entry.weight,
         }
+    }
+
+    /// A server that was not there. Where it joins others, it starts slowly if that is wanted.
+    fn newcomer(&self, id: String) -> Arc<Endpoint> {
+        let endpoint = Endpoint::new(id);
+        if !self.servers.is_empty() {
+            endpoint.begin();
+        }
+        endpoint
     }
 }

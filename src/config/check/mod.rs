@@ -1,5 +1,6 @@
 //! What a configuration means as a whole: references, duplicates, ranges, and what is probably not meant.
 
+mod balancing;
 mod circle;
 mod dns;
 mod leads;

@@ -9,6 +9,7 @@ use crate::config::{
     MiddlewareConfig, RouterConfig, Scheme, ServiceConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use crate::rule::Protocol;
+use a3s_layers::balance::HashOn;
 use std::collections::{HashMap, HashSet};
 
 /// What services take, as far as it is known.
@@ -197,9 +198,12 @@ impl Check<'_> {
             return;
         }
         let (timeouts, default) = (&balancer.timeouts, TimeoutsConfig::default());
+        let hash = balancer.consistent_hash.as_ref();
+        let hashes = hash.is_some_and(|hash| hash.on != HashOn::ClientIp);
         let keys = [
             (&["tls"][..], balancer.tls != UpstreamTlsConfig::default()),
             (&["pass_host"], !balancer.pass_host),
+            (&["consistent_hash", "on"], hashes),
             (
                 &["timeouts", "response"],
                 timeouts.response != default.response,

@@ -43,6 +43,7 @@ impl Check<'_> {
                     self.sticky(name, service, sticky);
                 }
             }
+            self.balancing(name, service);
             if let Some(respond) = &service.respond {
                 self.respond(name, respond);
             }

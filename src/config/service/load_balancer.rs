@@ -1,6 +1,6 @@
 //! `load_balancer { }`: servers, and how one is chosen.
 
-use super::{HealthCheckConfig, OutlierConfig, StickyConfig};
+use super::{ConsistentHashConfig, HealthCheckConfig, OutlierConfig, StickyConfig};
 use crate::config::values::{ServerUrl, duration};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -13,6 +13,9 @@ pub struct LoadBalancerConfig {
     /// How a server is chosen.
     #[serde(default)]
     pub strategy: Strategy,
+    /// What decides under `consistent-hash`; the client's address where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistent_hash: Option<ConsistentHashConfig>,
     /// The servers; none where the service has revisions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<ServerConfig>,
@@ -50,6 +53,7 @@ impl LoadBalancerConfig {
     pub fn new(servers: impl IntoIterator<Item = ServerConfig>) -> LoadBalancerConfig {
         LoadBalancerConfig {
             strategy: Strategy::default(),
+            consistent_hash: None,
             servers: servers.into_iter().collect(),
             health_check: None,
             outlier: OutlierConfig::default(),
@@ -87,6 +91,10 @@ pub enum Strategy {
     LeastConnections,
     /// By chance.
     Random,
+    /// Of two by chance the one that is likely to answer sooner.
+    P2cEwma,
+    /// By a key of the request: the same key, the same server.
+    ConsistentHash,
 }
 
 /// One server.

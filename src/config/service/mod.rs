@@ -1,5 +1,6 @@
 //! `services "name" { }`: who answers.
 
+mod consistent_hash;
 mod failover;
 mod health_check;
 mod load_balancer;
@@ -9,6 +10,7 @@ mod respond;
 mod revision;
 mod sticky;
 
+pub use consistent_hash::ConsistentHashConfig;
 pub use failover::FailoverConfig;
 pub use health_check::{HealthCheckConfig, HealthCheckKind};
 pub use load_balancer::{
@@ -70,6 +72,15 @@ impl ServiceConfig {
             Some(Scheme::Tcp) => Protocol::Tcp,
             _ => Protocol::Http,
         }
+    }
+
+    /// The strategies of its pools: one, or one for each revision.
+    pub fn strategies(&self) -> impl Iterator<Item = Strategy> {
+        let common = self.load_balancer.iter().map(|each| each.strategy);
+        let common = common.filter(|_| self.revisions.is_empty());
+        let own = self.load_balancer.as_ref().map(|each| each.strategy);
+        let revisions = self.revisions.iter();
+        common.chain(revisions.filter_map(move |each| each.strategy.or(own)))
     }
 
     /// Its servers, those of every revision.

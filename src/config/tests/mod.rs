@@ -1,5 +1,6 @@
 //! What operators write, and what they are told.
 
+mod balancing;
 mod credentials;
 mod directories;
 mod forward_auth;
@@ -385,7 +386,7 @@ fn each_problem_is_told_where_it_is() {
         ),
         (
             "services \"b\" {\n load_balancer {\n strategy = \"rundom\"\n servers = [{ url = \"http://a\" }]\n }\n}",
-            "19:13 E006 `rundom` is not one of `round-robin`, `weighted`, `least-connections`, `random`; did you mean `random`?",
+            "19:13 E006 `rundom` is not one of `round-robin`, `weighted`, `least-connections`, `random`, `p2c-ewma`, `consistent-hash`; did you mean `random`?",
         ),
         (
             "entrypoints \"t\" {\n address = \":1\"\n protocol = \"udp\"\n}",

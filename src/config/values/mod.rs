@@ -2,6 +2,7 @@
 
 mod address;
 pub(crate) mod duration;
+pub(crate) mod hash_on;
 pub(crate) mod header;
 mod http_url;
 pub(crate) mod key_source;
