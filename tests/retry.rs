@@ -53,7 +53,14 @@ async fn another_server_answers_for_one_that_fails_whatever_the_strategy() {
     let good = Server::start().await;
     let unwell = answering(503).await;
     let gone = "http://127.0.0.1:1";
-    for strategy in ["round-robin", "weighted", "least-connections", "random"] {
+    for strategy in [
+        "round-robin",
+        "weighted",
+        "least-connections",
+        "random",
+        "p2c-ewma",
+        "consistent-hash",
+    ] {
         let gateway = retried([gone.to_owned(), unwell.to_string(), good.to_string()])
             .balancer("strategy", strategy)
             .start()
@@ -64,7 +71,7 @@ async fn another_server_answers_for_one_that_fails_whatever_the_strategy() {
             }
         }
     }
-    assert_eq!(good.requests(), 4 * 20);
+    assert_eq!(good.requests(), 6 * 20);
 }
 
 #[tokio::test]

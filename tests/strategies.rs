@@ -13,7 +13,7 @@ use std::time::Duration;
 use support::body::feed;
 use support::server::Recorded;
 use support::{
-    Client, End, Server, Setup, TestGateway, Wire, connect_from, eventually, request, within,
+    Client, End, Port, Server, Setup, TestGateway, Wire, connect_from, eventually, request, within,
 };
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -384,6 +384,46 @@ async fn a_limit_may_change_and_a_configuration_that_is_refused_changes_none() {
     let more = client.send(request("GET", "/")).await;
     assert_eq!(more.status(), 200);
     assert_eq!(gateway.h1().await.get("/").await.status, 503);
+}
+
+// panic_threshold_percent
+
+#[tokio::test]
+async fn where_most_servers_are_lost_requests_go_to_all_of_them_if_that_is_wanted() {
+    let good = numbered(2, Duration::ZERO).await;
+    for (threshold, expected) in [(0, 0), (33, 0), (34, 20), (100, 20)] {
+        let dead = [Port::reserve(), Port::reserve()];
+        let gateway = Setup::to_each([
+            format!("http://{}", dead[0].address()),
+            format!("http://{}", dead[1].address()),
+            good.to_string(),
+        ])
+        .balancer(
+            "outlier",
+            json!({ "consecutive_errors": 1, "max_ejected_percent": 100 }),
+        )
+        .balancer("panic_threshold_percent", threshold)
+        .admin()
+        .start()
+        .await;
+        let mut client = gateway.h1().await;
+        let mut failures = async |requests: usize| {
+            let mut failures = 0;
+            for _ in 0..requests {
+                let status = client.get("/").await.status;
+                assert!(status == 200 || status == 502, "{status}");
+                failures += usize::from(status == 502);
+            }
+            failures
+        };
+        // Each of the two is met once, and then known.
+        assert!(failures(6).await >= 2, "{threshold}");
+        let states = shown(&gateway).await;
+        let ejected = states.iter().filter(|server| server["state"] == "ejected");
+        assert_eq!(ejected.count(), 2, "{states:?}");
+        // Two of three, or none.
+        assert_eq!(failures(30).await, expected, "{threshold}");
+    }
 }
 
 // TCP

@@ -534,7 +534,14 @@ async fn where_a_server_is_dead_another_is_dialled_whatever_the_strategy() {
     let (a, b) = (echo("a").await, echo("b").await);
     let dead = [Port::reserve(), Port::reserve()];
     let url = |address: SocketAddr| json!({ "url": format!("tcp://{address}") });
-    for strategy in ["round-robin", "weighted", "least-connections", "random"] {
+    for strategy in [
+        "round-robin",
+        "weighted",
+        "least-connections",
+        "random",
+        "p2c-ewma",
+        "consistent-hash",
+    ] {
         let servers = json!([
             url(dead[0].address()),
             url(a.address()),
