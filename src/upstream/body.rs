@@ -27,7 +27,7 @@ pub(super) struct Upload(Arc<Course>);
 /// The course of an upload.
 #[derive(Default)]
 struct Course {
-    is_over: AtomicBool,
+    ended: OnceLock<Instant>,
     /// The server has taken all that came.
     waits_for_client: AtomicBool,
     /// The server has taken something since this was last looked at.
@@ -108,8 +108,9 @@ impl Upload {
         (request, Some(upload))
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.0.is_over.load(Ordering::Relaxed)
+    /// When it was over, if it is.
+    pub(super) fn ended(&self) -> Option<Instant> {
+        self.0.ended.get().copied()
     }
 
     /// Whether the server has taken more of it since the last time, or all that there is.
@@ -175,7 +176,7 @@ impl http_body::Body for UploadBody {
 impl Drop for UploadBody {
     fn drop(&mut self) {
         self.course.awaited.note(false);
-        self.course.is_over.store(true, Ordering::Relaxed);
+        let _ = self.course.ended.set(Instant::now());
     }
 }
 

@@ -107,20 +107,22 @@ fn is_unasked<B>(response: &Response<B>) -> bool {
 /// Waits for `send` as long as the server takes the request's body, and then for `timeout`.
 async fn within<T>(
     timeout: Duration,
-    mut upload: Option<&Upload>,
+    upload: Option<&Upload>,
     mut send: Pin<&mut impl Future<Output = Result<T, UpstreamError>>>,
 ) -> Result<T, UpstreamError> {
-    loop {
-        match tokio::time::timeout(timeout, send.as_mut()).await {
-            Ok(result) => return result,
-            // Whoever sends a body is watched by its own timeout, and the server's begins at its end.
-            Err(_) => match upload {
-                Some(running) if running.is_over() => upload = None,
-                Some(running) if running.is_moving() => {}
-                _ => return Err(Failure::ResponseTimeout.into()),
-            },
+    let mut left = timeout;
+    while !left.is_zero() {
+        if let Ok(result) = tokio::time::timeout(left, send.as_mut()).await {
+            return result;
         }
+        // Whoever sends a body is watched by its own timeout, and the server's begins at its end.
+        left = match upload.map(|upload| (upload.ended(), upload)) {
+            Some((Some(ended), _)) => timeout.saturating_sub(ended.elapsed()),
+            Some((None, running)) if running.is_moving() => timeout,
+            _ => Duration::ZERO,
+        };
     }
+    Err(Failure::ResponseTimeout.into())
 }
 
 type Answer = (Response<Incoming>, Lease);
@@ -298,4 +300,30 @@ async fn open(origin: &Arc<Origin>) -> Result<Sender, UpstreamError> {
 pub fn host_header(origin: &Origin) -> HeaderValue {
     HeaderValue::from_str(origin.authority().as_str())
         .expect("an authority is printable ASCII, as a header value may be")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+    use tokio::time::{Instant, sleep};
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_for_an_answer_begins_when_the_body_has_ended() {
+        let timeout = Duration::from_millis(1000);
+        for (body_ends, times_out) in [(None, 1000), (Some(0), 1000), (Some(700), 1700)] {
+            let began = Instant::now();
+            let body = if body_ends.is_some() { "body" } else { "" };
+            let (request, upload) = Upload::watch(Request::new(Body::from(body)));
+            let sends = async {
+                sleep(Duration::from_millis(body_ends.unwrap_or_default())).await;
+                drop(request);
+                pending().await
+            };
+            let sent: Result<(), _> = within(timeout, upload.as_ref(), pin!(sends)).await;
+            let failure = sent.map_err(|error| error.failure());
+            assert_eq!(failure, Err(Failure::ResponseTimeout));
+            assert_eq!(began.elapsed(), Duration::from_millis(times_out));
+        }
+    }
 }
