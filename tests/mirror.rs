@@ -108,6 +108,9 @@ async fn of_a_hundred_requests_the_percentage_is_copied() {
     }
     until_told(&gateway, "all are answered", |told| told["answered"] == 30).await;
     assert_eq!((backend.requests(), shadow.requests()), (100, 30));
+    let copies = "gateway_service_mirror_copies_total";
+    let answered = format!("{copies}{{service=\"backend\",result=\"answered\"}}");
+    assert_eq!(gateway.metric(&answered), Some(30.0));
 }
 
 #[tokio::test]

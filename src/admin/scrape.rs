@@ -45,8 +45,35 @@ impl Collector for Scrape {
         for series in &SERVERS {
             series.encode(&snapshot, &mut encoder)?;
         }
-        Ok(())
+        mirrors(&snapshot, &mut encoder)
     }
+}
+
+/// What has become of copies.
+fn mirrors(snapshot: &Snapshot, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(
+        "gateway_service_mirror_copies",
+        "Copies of requests for the mirror of a service, by what became of them",
+        None,
+        MetricType::Counter,
+    )?;
+    for service in &snapshot.services {
+        let Some(told) = service.mirror.as_ref().map(|counts| counts.told()) else {
+            continue;
+        };
+        for (result, count) in [
+            ("answered", told.answered),
+            ("failed", told.failed),
+            ("dropped_full", told.dropped_full),
+            ("dropped_too_large", told.dropped_too_large),
+            ("dropped_incomplete", told.dropped_incomplete),
+        ] {
+            let labels = [("service", &*service.name), ("result", result)];
+            let metric = family.encode_family(&labels)?;
+            ConstCounter::new(count).encode(metric)?;
+        }
+    }
+    Ok(())
 }
 
 /// A metric that each server has.
