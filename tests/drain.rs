@@ -8,58 +8,16 @@ use axum::body::Body;
 use http::{Request, Response};
 use serde_json::{Value, json};
 use support::body::feed;
+use support::operator::{TOKEN, get, json_of, page, put};
 use support::server::Recorded;
-use support::{Client, Process, Reply, Server, Setup, TestGateway, connect, eventually, request};
-
-const TOKEN: &str = "a-long-enough-token";
+use support::{
+    Client, Operator, Process, Server, Setup, TestGateway, eventually, request, watched,
+};
 
 /// A server that answers with its name.
 async fn named(name: &'static str) -> Server {
     let answer = move |_: Request<Recorded>| std::future::ready(Response::new(Body::from(name)));
     Server::http(answer).await
-}
-
-fn with_token(setup: Setup) -> Setup {
-    setup.admin().set("admin/token", TOKEN)
-}
-
-fn page(service: &str, server: &str) -> String {
-    format!("/api/gateway/services/{service}/servers/{server}")
-}
-
-/// What an operator sends.
-fn put(path: &str, body: &str) -> Request<Body> {
-    let mut put = request("PUT", path);
-    let headers = put.headers_mut();
-    headers.insert("content-type", "application/json".parse().unwrap());
-    let token = format!("Bearer {TOKEN}");
-    headers.insert("authorization", token.parse().unwrap());
-    *put.body_mut() = Body::from(body.to_owned());
-    put
-}
-
-fn shown(path: &str) -> Request<Body> {
-    let mut get = put(path, "");
-    *get.method_mut() = http::Method::GET;
-    get
-}
-
-fn json_of(reply: &Reply) -> Value {
-    serde_json::from_slice(&reply.body).unwrap_or_else(|_| panic!("{reply:?}"))
-}
-
-async fn operator(gateway: &TestGateway) -> Client {
-    Client::admin(connect(gateway.address_of("admin@internal").await).await).await
-}
-
-/// Wants something of a server, and gets what is shown of it from then on.
-async fn steer(operator: &mut Client, server: &str, wish: &str) -> Value {
-    let body = json!({ "state": wish }).to_string();
-    let reply = operator.ask(put(&page("backend", server), &body)).await;
-    assert_eq!(reply.status, 200, "{reply:?}");
-    let servers = json_of(&reply);
-    assert_eq!(servers.as_array().unwrap().len(), 1);
-    servers[0].clone()
 }
 
 async fn answers(client: &mut Client, count: usize) -> Vec<String> {
@@ -82,13 +40,15 @@ async fn a_drained_server_ends_what_it_has_and_takes_nothing_new_until_it_is_up(
     })
     .await;
     let b = named("b").await;
-    let gateway = with_token(Setup::to_each([&a, &b])).start().await;
-    let mut operator = operator(&gateway).await;
+    let gateway = watched(Setup::to_each([&a, &b])).start().await;
+    let mut operator = Operator::of(&gateway).await;
     let mut under_way = gateway.h1().await;
     let response = under_way.send(request("GET", "/")).await;
     let feed = feeds.recv().await.unwrap();
 
-    let drained = steer(&mut operator, &a.address().to_string(), "drain").await;
+    let drained = operator
+        .steer("backend", &a.address().to_string(), "drain")
+        .await;
     assert_eq!(drained["state"], "drained");
     assert_eq!(
         drained["why"],
@@ -110,7 +70,9 @@ async fn a_drained_server_ends_what_it_has_and_takes_nothing_new_until_it_is_up(
     assert_eq!(reply.text(), "to the end");
     assert_eq!(a.requests(), 1);
 
-    let up = steer(&mut operator, &a.address().to_string(), "up").await;
+    let up = operator
+        .steer("backend", &a.address().to_string(), "up")
+        .await;
     assert_eq!((&up["state"], &up["why"]), (&json!("healthy"), &json!({})));
     let response = client.send(request("GET", "/")).await;
     drop(feeds.recv().await.unwrap());
@@ -127,11 +89,11 @@ async fn a_drained_server_ends_what_it_has_and_takes_nothing_new_until_it_is_up(
 #[tokio::test]
 async fn a_drain_outlives_every_reload_that_keeps_the_server() {
     let (a, b, c) = (named("a").await, named("b").await, named("c").await);
-    let setup = with_token(Setup::to_each([&a, &b]));
+    let setup = watched(Setup::to_each([&a, &b]));
     let gateway = setup.start().await;
-    let mut operator = operator(&gateway).await;
+    let mut operator = Operator::of(&gateway).await;
     let id = a.address().to_string();
-    let drained = steer(&mut operator, &id, "drain").await;
+    let drained = operator.steer("backend", &id, "drain").await;
     let mut client = gateway.h1().await;
     let with = |servers: Value| setup.clone().balancer("servers", servers);
     let kept = [
@@ -145,7 +107,7 @@ async fn a_drain_outlives_every_reload_that_keeps_the_server() {
         gateway.become_(setup).await;
         let seen = answers(&mut client, 6).await;
         assert!(!seen.contains(&"a".to_owned()), "{seen:?}");
-        let reply = operator.ask(shown(&page("backend", &id))).await;
+        let reply = operator.ask(get(&page("backend", &id))).await;
         let shown = &json_of(&reply)[0];
         for key in ["state", "why", "since"] {
             assert_eq!(shown[key], drained[key], "{key}");
@@ -156,7 +118,7 @@ async fn a_drain_outlives_every_reload_that_keeps_the_server() {
         .become_(&with(json!([{ "url": b.to_string() }])))
         .await;
     gateway.become_(&setup).await;
-    let reply = operator.ask(shown(&page("backend", &id))).await;
+    let reply = operator.ask(get(&page("backend", &id))).await;
     assert_eq!(json_of(&reply)[0]["state"], "healthy");
     assert!(answers(&mut client, 2).await.contains(&"a".to_owned()));
 }
@@ -164,8 +126,8 @@ async fn a_drain_outlives_every_reload_that_keeps_the_server() {
 #[tokio::test]
 async fn where_every_server_is_drained_the_answer_is_503_and_the_gateway_degraded() {
     let (a, b) = (named("a").await, named("b").await);
-    let gateway = with_token(Setup::to_each([&a, &b])).start().await;
-    let mut operator = operator(&gateway).await;
+    let gateway = watched(Setup::to_each([&a, &b])).start().await;
+    let mut operator = Operator::of(&gateway).await;
     let mut client = gateway.h1().await;
     let up = |gateway: &TestGateway, server: &Server| {
         let series = "gateway_service_server_up";
@@ -180,40 +142,48 @@ async fn where_every_server_is_drained_the_answer_is_503_and_the_gateway_degrade
     };
     assert_eq!(service(&gateway), ("healthy", 2, 2));
     assert_eq!((up(&gateway, &a), up(&gateway, &b)), (Some(1.0), Some(1.0)));
-    steer(&mut operator, &a.address().to_string(), "drain").await;
+    operator
+        .steer("backend", &a.address().to_string(), "drain")
+        .await;
     assert_eq!(service(&gateway), ("healthy", 2, 1));
     assert_eq!((up(&gateway, &a), up(&gateway, &b)), (Some(0.0), Some(1.0)));
-    steer(&mut operator, &b.address().to_string(), "drain").await;
+    operator
+        .steer("backend", &b.address().to_string(), "drain")
+        .await;
     assert_eq!(service(&gateway), ("degraded", 2, 0));
-    let health = operator.ask(shown("/api/gateway/health")).await;
+    let health = operator.ask(get("/api/gateway/health")).await;
     let services = &json_of(&health)["services"];
     assert_eq!(services["backend"], json!({ "servers": 2, "available": 0 }));
     assert_eq!(client.get("/").await.status, 503);
-    assert_eq!(operator.get("/ready").await.status, 200);
-    steer(&mut operator, &a.address().to_string(), "up").await;
+    assert_eq!(operator.ask(get("/ready")).await.status, 200);
+    operator
+        .steer("backend", &a.address().to_string(), "up")
+        .await;
     assert_eq!(service(&gateway), ("healthy", 2, 1));
     assert_eq!(answers(&mut client, 2).await, ["a", "a"]);
 }
 
 #[tokio::test]
-async fn a_server_is_named_by_host_and_port_or_by_its_url() {
-    let (a, b) = (named("a").await, named("b").await);
-    let gateway = with_token(Setup::to_each([&a, &b])).start().await;
-    let mut operator = operator(&gateway).await;
+async fn a_server_is_named_by_its_place_or_by_its_url() {
+    let (a, v6, socket) = (named("a").await, "http://[::1]:8001", "unix:/run/app.sock");
+    let urls = [a.to_string(), v6.to_owned(), socket.to_owned()];
+    let gateway = watched(Setup::to_each(&urls)).start().await;
+    let mut operator = Operator::of(&gateway).await;
     let address = a.address();
-    for name in [
-        format!("{address}"),
-        format!("127.0.0.1%3A{}", address.port()),
-        format!("http%3A%2F%2F{address}"),
-        format!("http:%2f%2f{address}"),
+    for (name, url) in [
+        (format!("{address}"), &urls[0]),
+        (format!("127.0.0.1%3A{}", address.port()), &urls[0]),
+        (format!("http%3A%2F%2F{address}"), &urls[0]),
+        (format!("http:%2f%2f{address}"), &urls[0]),
+        ("[::1]:8001".to_owned(), &urls[1]),
+        ("%5B::1%5D:8001".to_owned(), &urls[1]),
+        ("%2Frun%2Fapp.sock".to_owned(), &urls[2]),
+        ("unix:%2Frun%2Fapp.sock".to_owned(), &urls[2]),
     ] {
         for (wish, state) in [("drain", "drained"), ("up", "healthy")] {
-            let shown = steer(&mut operator, &name, wish).await;
-            assert_eq!(
-                (&shown["url"], &shown["state"]),
-                (&json!(a.to_string()), &json!(state)),
-                "{name}"
-            );
+            let shown = operator.steer("backend", &name, wish).await;
+            let seen = (&shown["url"], &shown["state"]);
+            assert_eq!(seen, (&json!(url), &json!(state)), "{name}");
         }
     }
 }
@@ -221,9 +191,9 @@ async fn a_server_is_named_by_host_and_port_or_by_its_url() {
 #[tokio::test]
 async fn only_who_may_drains_and_only_what_there_is() {
     let a = named("a").await;
-    let setup = with_token(Setup::to(&a)).route("admin", "PathPrefix(`/api`)", "admin@internal");
+    let setup = watched(Setup::to(&a)).route("admin", "PathPrefix(`/api`)", "admin@internal");
     let gateway = setup.start().await;
-    let mut operator = operator(&gateway).await;
+    let mut operator = Operator::of(&gateway).await;
     let here = page("backend", &a.address().to_string());
     let drain = r#"{"state": "drain"}"#;
     let long = format!("{drain}{}", " ".repeat(1024));
@@ -284,41 +254,44 @@ async fn only_who_may_drains_and_only_what_there_is() {
     // Through a router, with the token and all, it is only shown.
     let mut web = gateway.h1().await;
     assert_eq!(web.ask(put(&here, drain)).await.status, 403);
-    assert_eq!(json_of(&web.ask(shown(&here)).await)[0]["state"], "healthy");
+    assert_eq!(json_of(&web.ask(get(&here)).await)[0]["state"], "healthy");
     let typed = set(
         put(&here, drain),
         "content-type",
         "Application/JSON; charset=utf-8",
     );
     assert_eq!(operator.ask(typed).await.status, 200);
-    assert_eq!(json_of(&web.ask(shown(&here)).await)[0]["state"], "drained");
+    assert_eq!(json_of(&web.ask(get(&here)).await)[0]["state"], "drained");
 }
 
 #[tokio::test]
 async fn without_a_token_nobody_drains() {
     let a = named("a").await;
     let gateway = Setup::to(&a).admin().start().await;
-    let mut operator = operator(&gateway).await;
+    let mut operator = Operator::of(&gateway).await;
     let here = page("backend", &a.address().to_string());
     let reply = operator.ask(put(&here, r#"{"state": "drain"}"#)).await;
     assert_eq!(reply.status, 403);
     assert!(reply.text().contains("set `admin.token`"), "{reply:?}");
-    assert_eq!(json_of(&operator.get(&here).await)[0]["state"], "healthy");
+    assert_eq!(
+        json_of(&operator.ask(get(&here)).await)[0]["state"],
+        "healthy"
+    );
 }
 
 #[tokio::test]
 async fn without_a_token_a_loopback_listener_goes_by_no_name_that_a_web_page_may_have() {
     let a = named("a").await;
     let setup = Setup::to(&a);
-    for (setup, status) in [(setup.clone().admin(), 403), (with_token(setup), 200)] {
+    for (setup, status) in [(setup.clone().admin(), 403), (watched(setup), 200)] {
         let gateway = setup.start().await;
-        let mut client = operator(&gateway).await;
+        let mut client = Operator::of(&gateway).await;
         for page in ["/api/gateway/config", "/api/gateway/services", "/live"] {
-            let mut rebound = shown(page);
+            let mut rebound = get(page);
             let host = "evil.example:9090".parse().unwrap();
             rebound.headers_mut().insert("host", host);
             assert_eq!(client.ask(rebound).await.status, status, "{page}");
-            assert_eq!(client.ask(shown(page)).await.status, 200, "{page}");
+            assert_eq!(client.ask(get(page)).await.status, 200, "{page}");
         }
     }
 }
@@ -326,12 +299,14 @@ async fn without_a_token_a_loopback_listener_goes_by_no_name_that_a_web_page_may
 #[tokio::test]
 async fn who_drains_is_logged_once() {
     let a = named("a").await;
-    let text = with_token(Setup::to(&a)).text();
+    let text = watched(Setup::to(&a)).text();
     let gateway = Process::start(&text, &["admin@internal"]).await;
     let address = gateway.address("admin@internal");
-    let mut operator = Client::admin(connect(address).await).await;
+    let mut operator = Operator::at(address).await;
     for wish in ["drain", "drain", "up", "up"] {
-        steer(&mut operator, &a.address().to_string(), wish).await;
+        operator
+            .steer("backend", &a.address().to_string(), wish)
+            .await;
     }
     let up = format!("a server is no longer drained server=\"{a}\" client=\"127.0.0.1\"");
     gateway.logs(&up).await;
@@ -355,13 +330,15 @@ async fn a_drained_server_of_tcp_keeps_its_connections() {
             "servers",
             json!([{ "url": a.url("tcp") }, { "url": b.url("tcp") }]),
         );
-    let gateway = with_token(setup).start().await;
-    let mut operator = operator(&gateway).await;
+    let gateway = watched(setup).start().await;
+    let mut operator = Operator::of(&gateway).await;
     let mut before = gateway.wire().await;
     before.send("x").await;
     eventually("it is dialled", || a.open() + b.open() == 1).await;
     let (old, new) = if a.open() == 1 { (&a, &b) } else { (&b, &a) };
-    let drained = steer(&mut operator, &old.address().to_string(), "drain").await;
+    let drained = operator
+        .steer("backend", &old.address().to_string(), "drain")
+        .await;
     assert_eq!(drained["in_flight"], 1);
     let mut others = Vec::new();
     for _ in 0..3 {
