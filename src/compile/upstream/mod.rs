@@ -4,11 +4,12 @@
 //! mirror( another service )                 a copy; never waits, never fails the request
 //!    └ failover( this one, another service )
 //!       └ session( cookie )                which server the client belongs to
-//!          └ balance( strategy )            picks a server, and takes a place at its endpoint
-//!             └ place                       kept until the response's body has ended
-//!                └ keep( cookie )           on answers to those who belong elsewhere
-//!                   └ forward( hop-by-hop, forwarded headers, Host )
-//!                      └ client( timeouts, pooled connection )
+//!          └ split( revisions by percent )
+//!             └ balance( strategy )         picks a server, and takes a place at its endpoint
+//!                └ place                    kept until the response's body has ended
+//!                   └ keep( cookie )        on answers to those who belong elsewhere
+//!                      └ forward( hop-by-hop, forwarded headers, Host )
+//!                         └ client( timeouts, pooled connection )
 //! ```
 //!
 //! and where the servers are of TCP:
@@ -24,6 +25,7 @@ mod origin;
 mod outlier;
 mod pool;
 mod respond;
+mod revisions;
 mod roster;
 mod sticky;
 
@@ -35,6 +37,7 @@ use crate::config::{GatewayConfig, LoadBalancerConfig, ServiceConfig};
 use crate::rule::Protocol;
 use crate::stack::{ConnectionService, UpstreamService};
 use crate::upstream::Servers;
+use crate::upstream::tls::TlsError;
 use a3s_layers::mirror::MirrorCounts;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -65,6 +68,12 @@ impl Service {
     /// Its pools of servers: one, or one for each revision; none where it has a fixed answer.
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
+    }
+
+    /// The pool of a revision, or the one of a service without revisions.
+    fn pool(&self, revision: Option<&str>) -> Option<&Pool> {
+        let mut pools = self.pools.iter().map(|pool| &**pool);
+        pools.find(|pool| pool.revision().map(|name| &**name) == revision)
     }
 
     /// Requests come to it from now on.
@@ -155,13 +164,16 @@ fn service(
 ) -> Result<Service, CompileError> {
     let invalid = |what: String| CompileError::Invalid(format!("service `{name}`: {what}"));
     let (mut stack, pools) = match (&config.load_balancer, &config.respond) {
+        (_, None) if !config.revisions.is_empty() => {
+            revisions::revisions(name, config, before, addresses)?
+        }
         (Some(balancer), None) => {
             let protocol = config.protocol();
             load_balancer(name, balancer, protocol, before, addresses)?
         }
         (None, Some(respond)) => (Stack::Http(respond::respond(name, respond)?), Vec::new()),
         _ => {
-            let what = "needs one of `load_balancer` and `respond`";
+            let what = "needs one of `load_balancer`, `revisions` and `respond`";
             return Err(invalid(what.to_owned()));
         }
     };
@@ -191,24 +203,17 @@ fn load_balancer(
     before: Option<&Service>,
     addresses: &Addresses,
 ) -> Result<(Stack, Vec<Arc<Pool>>), CompileError> {
-    let failed = |source| CompileError::Tls {
-        service: name.to_owned(),
-        source,
-    };
-    let before = before.and_then(|before| {
-        let balancer = before.config.load_balancer.as_ref()?;
-        Some((balancer, before.pools.first()?))
-    });
-    let before = before.map(|(balancer, pool)| (balancer, &**pool));
-    let members = pool::members(config, &config.servers, before, addresses).map_err(failed)?;
+    let common_before = before.map(|before| before.config.common());
+    let known = before.and_then(|before| before.pool(None));
+    let known = common_before.as_deref().zip(known);
+    let members = pool::members(config, &config.servers, known, addresses).map_err(failed(name))?;
     let (stack, pool) = match protocol {
         Protocol::Http => {
-            let sessions = config.sticky.as_ref();
-            let sessions = sessions.map(|sticky| Sessions::new(name, sticky));
-            let sessions = sessions.transpose()?;
+            let sessions = Sessions::of(name, config)?;
             let sessions = sessions.as_ref();
-            let (stack, pool) = pool::http(name, config, config.strategy, None, sessions, members);
-            (Stack::Http(stack), pool)
+            let (balance, pool) =
+                pool::balanced(name, config, config.strategy, None, sessions, members);
+            (Stack::Http(pool::stack(balance, sessions)), pool)
         }
         Protocol::Tcp => {
             let (stack, pool) = pool::tcp(name, config, members);
@@ -216,4 +221,13 @@ fn load_balancer(
         }
     };
     Ok((stack, vec![Arc::new(pool)]))
+}
+
+/// What is said where TLS to the servers of a service cannot be set up.
+fn failed(service: &str) -> impl Fn(TlsError) -> CompileError + use<> {
+    let service = service.to_owned();
+    move |source| CompileError::Tls {
+        service: service.clone(),
+        source,
+    }
 }

@@ -5,20 +5,20 @@ use super::roster::{Known, Roster};
 use super::sticky::Sessions;
 use crate::compile::Addresses;
 use crate::config::{LoadBalancerConfig, ServerConfig, Strategy};
-use crate::stack::{ConnectionService, UpstreamService};
+use crate::stack::{ConnectionService, Request, Response, UpstreamService};
 use crate::upstream::client::{Client, Timeouts, host_header};
 use crate::upstream::forward::ForwardLayer;
 use crate::upstream::tcp::{Dialler, TcpForward};
 use crate::upstream::tls::TlsError;
 use crate::upstream::{Server, Servers};
 use a3s_layers::balance::{self, Balance, Member, Rules};
-use a3s_layers::endpoint::PlaceLayer;
+use a3s_layers::endpoint::{PlaceLayer, Placed};
 use axum::body::Body;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tower::util::BoxCloneSyncService;
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{BoxError, Service, ServiceBuilder};
 
 /// The servers of a service, or of a revision of it.
 pub struct Pool {
@@ -148,37 +148,70 @@ pub(super) fn members(
     })
 }
 
-/// A pool of HTTP servers, and the stack that leads to them.
-pub(super) fn http(
+/// A pool of HTTP servers, of a service or of a revision of it, and the balance over them.
+pub(super) fn balanced(
     name: &str,
     config: &LoadBalancerConfig,
     strategy: Strategy,
-    revision: Option<Arc<str>>,
+    revision: Option<&str>,
     sessions: Option<&Sessions>,
     members: Members,
-) -> (UpstreamService, Pool) {
+) -> (Balance<impl ToServer>, Pool) {
     let timeouts = Timeouts {
         response: config.timeouts.response,
         idle: config.timeouts.idle,
     };
     let pass_host = config.pass_host;
-    let kept = sessions.cloned();
-    let (balance, update) = balance(config, strategy, sessions, move |server| {
+    let sessions = sessions.map(|sessions| sessions.clone().of_revision(revision));
+    let kept = sessions.clone();
+    let (balance, update) = balance(config, strategy, sessions.as_ref(), move |server| {
         let host = host_header(&server.origin);
         let keep = kept.as_ref().map(|kept| kept.keep(&server.endpoint));
         ServiceBuilder::new()
+            .map_response(|response: http::Response<_>| response.map(Body::new))
             .layer(PlaceLayer::new())
             .option_layer(keep)
             .layer(ForwardLayer::new(host, pass_host))
             .service(Client::new(Arc::clone(&server.origin), timeouts))
     });
-    let watch = Watch::new(name, &config.outlier, &members.servers);
-    let pool = Pool::new(revision, update, watch, members);
+    let name = revision.map_or_else(|| name.to_owned(), |revision| format!("{name}/{revision}"));
+    let watch = Watch::new(&name, &config.outlier, &members.servers);
+    let pool = Pool::new(revision.map(Arc::from), update, watch, members);
+    (balance, pool)
+}
+
+/// The stack of one server.
+pub(super) trait ToServer:
+    Service<Placed<Request>, Response = Response, Error = BoxError, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> ToServer for S where
+    S: Service<Placed<Request>, Response = Response, Error = BoxError, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// The whole stack that leads to the servers of a service, by way of whatever picks one.
+pub(super) fn stack<S>(picks: S, sessions: Option<&Sessions>) -> UpstreamService
+where
+    S: Service<Request, Response = Response, Error = BoxError, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
     let stack = ServiceBuilder::new()
         .option_layer(sessions.map(Sessions::read))
-        .service(balance)
-        .map_response(|response| response.map(Body::new));
-    (BoxCloneSyncService::new(stack), pool)
+        .service(picks);
+    BoxCloneSyncService::new(stack)
 }
 
 /// A pool of TCP servers, and the stack that leads to them.

@@ -8,6 +8,7 @@ mod middlewares;
 mod place;
 mod protocols;
 mod ranges;
+mod revisions;
 mod routers;
 mod services;
 mod sticky;
@@ -201,6 +202,10 @@ impl Check<'_> {
 
     /// Names are printed, compared and put into metrics; `@` is for the names that providers give.
     fn name(&mut self, section: &'static str, what: &str, name: &str) {
+        self.label(&[Key::Name(section), Key::Entry(name)], what, name);
+    }
+
+    fn label(&mut self, place: &[Key<'_>], what: &str, name: &str) {
         let message = match name {
             "" => format!("the {what} has no name"),
             _ if name.contains('@') => format!("the name `{name}` has an `@`, which is reserved"),
@@ -209,10 +214,7 @@ impl Check<'_> {
             }
             _ => return,
         };
-        self.report(
-            &[Key::Name(section), Key::Entry(name)],
-            Problem::new(Code::InvalidValue, message),
-        );
+        self.report(place, Problem::new(Code::InvalidValue, message));
     }
 }
 

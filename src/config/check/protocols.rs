@@ -49,8 +49,11 @@ impl Check<'_> {
         for (name, service) in &config.services {
             if let Some(protocol) = self.taken_by(name, service) {
                 services.insert(name, protocol);
-                if let Some(balancer) = &service.load_balancer {
-                    self.servers(name, balancer, protocol);
+                match &service.load_balancer {
+                    Some(balancer) if service.revisions.is_empty() => {
+                        self.servers(name, balancer, protocol);
+                    }
+                    _ => {}
                 }
             }
         }
@@ -136,8 +139,12 @@ impl Check<'_> {
         {
             let (sends, takes) = (kind(sends), kind(*takes));
             let message = format!("{user} takes {sends}, and service `{service}` is for {takes}");
-            let servers = keys!["services", service, "load_balancer", "servers"];
-            let also = self.at(&servers);
+            let has_revisions = (self.config.services.get(service))
+                .is_some_and(|service| !service.revisions.is_empty());
+            let also = match has_revisions {
+                true => self.at(&keys!["services", service, "revisions"]),
+                false => self.at(&keys!["services", service, "load_balancer", "servers"]),
+            };
             self.report(place, mixed(message).also(also, "its servers"));
         }
     }
@@ -175,7 +182,8 @@ impl Check<'_> {
         let balancer = service.load_balancer.as_ref();
         let servers = 0..balancer.map_or(0, |balancer| balancer.servers.len());
         let url = |index: usize| keys!["services", name, "load_balancer", "servers", index, "url"];
-        let is_read = self.is_read(&keys!["services", name, "load_balancer", "servers"])
+        let is_read = self.is_read(&keys!["services", name, "revisions"])
+            && self.is_read(&keys!["services", name, "load_balancer", "servers"])
             && servers.into_iter().all(|index| self.is_read(&url(index)));
         is_read.then(|| service.protocol())
     }

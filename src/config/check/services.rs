@@ -37,8 +37,11 @@ impl Check<'_> {
                 }
                 _ => {}
             }
+            self.revisions(name, service);
             if let Some(balancer) = &service.load_balancer {
-                self.load_balancer(name, balancer, !service.revisions.is_empty());
+                let revisions = keys!["services", name, "revisions"];
+                let has_revisions = !service.revisions.is_empty() || !self.is_read(&revisions);
+                self.load_balancer(name, balancer, has_revisions);
                 if let Some(sticky) = &balancer.sticky {
                     self.sticky(name, service, sticky);
                 }
@@ -80,7 +83,8 @@ impl Check<'_> {
     }
 
     fn neither(&mut self, name: &str) {
-        let places = ["load_balancer", "respond"].map(|key| keys!["services", name, key]);
+        let places =
+            ["load_balancer", "respond", "revisions"].map(|key| keys!["services", name, key]);
         let known = (self.tree.as_ref())
             .is_some_and(|tree| places.iter().any(|place| tree.look(place).is_none()));
         if !known {
@@ -94,30 +98,9 @@ impl Check<'_> {
 
     fn load_balancer(&mut self, name: &str, balancer: &LoadBalancerConfig, has_revisions: bool) {
         let servers = keys!["services", name, "load_balancer", "servers"];
-        if balancer.servers.is_empty() && !has_revisions {
-            let problem = Problem::new(
-                Code::InvalidValue,
-                format!("service `{name}` has no servers"),
-            );
-            self.report(&servers, problem);
-        } else if balancer.servers.iter().all(|server| server.weight == 0) {
-            let message =
-                format!("every server of service `{name}` has weight 0: none takes new requests");
-            self.report(&servers, Problem::new(Code::NoTraffic, message));
-        }
-        let mut seen = HashMap::new();
-        for (index, server) in balancer.servers.iter().enumerate() {
-            let place =
-                |index: usize| keys!["services", name, "load_balancer", "servers", index, "url"];
-            if let Some(first) = seen.insert(&server.url, index) {
-                let message = format!("service `{name}` lists one server twice");
-                let problem = Problem::new(Code::Duplicate, message)
-                    .also(self.at(&place(first)), "first listed here");
-                self.report(
-                    &place(index),
-                    problem.help("give it more `weight` instead".to_owned()),
-                );
-            }
+        if !has_revisions {
+            let whose = format!("service `{name}`");
+            self.servers_of(&servers, &whose, &balancer.servers, true);
         }
         let tls = keys!["services", name, "load_balancer", "tls"];
         let is_unix = |server: &ServerConfig| server.url.scheme() == Scheme::Unix;
@@ -129,6 +112,39 @@ impl Check<'_> {
             self.report(&tls, Problem::new(Code::Choice, message));
         }
         self.tls(&tls, &balancer.tls);
+    }
+
+    /// The servers of a pool; `is_used` where it is to take new requests.
+    pub(super) fn servers_of(
+        &mut self,
+        place: &[Key<'_>],
+        whose: &str,
+        servers: &[ServerConfig],
+        is_used: bool,
+    ) {
+        if servers.is_empty() {
+            let message = format!("{whose} has no servers");
+            self.report(place, Problem::new(Code::InvalidValue, message));
+        } else if is_used && servers.iter().all(|server| server.weight == 0) {
+            let message = format!("every server of {whose} has weight 0: none takes new requests");
+            self.report(place, Problem::new(Code::NoTraffic, message));
+        }
+        let mut seen = HashMap::new();
+        for (index, server) in servers.iter().enumerate() {
+            let url = |index: usize| -> Vec<Key<'_>> {
+                let place = place.iter().copied();
+                place.chain(keys![index, "url"]).collect()
+            };
+            if let Some(first) = seen.insert(&server.url, index) {
+                let message = format!("{whose} lists one server twice");
+                let problem = Problem::new(Code::Duplicate, message)
+                    .also(self.at(&url(first)), "first listed here");
+                self.report(
+                    &url(index),
+                    problem.help("give it more `weight` instead".to_owned()),
+                );
+            }
+        }
     }
 
     pub(super) fn tls(&mut self, above: &[Key<'_>], tls: &UpstreamTlsConfig) {

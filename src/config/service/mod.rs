@@ -25,6 +25,7 @@ pub use sticky::{SameSite, StickyConfig, StickyTo};
 use super::values::Scheme;
 use crate::rule::Protocol;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// What answers the requests of a router: servers, or a fixed answer, and what is done beside.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -66,10 +67,10 @@ impl From<RespondConfig> for ServiceConfig {
 }
 
 impl ServiceConfig {
-    /// Whether it answers requests or leads connections to its servers.
+    /// Whether it answers requests or leads connections to its servers. Revisions are of requests.
     pub fn protocol(&self) -> Protocol {
         match self.servers().next().map(|server| server.url.scheme()) {
-            Some(Scheme::Tcp) => Protocol::Tcp,
+            Some(Scheme::Tcp) if self.revisions.is_empty() => Protocol::Tcp,
             _ => Protocol::Http,
         }
     }
@@ -81,6 +82,14 @@ impl ServiceConfig {
         let own = self.load_balancer.as_ref().map(|each| each.strategy);
         let revisions = self.revisions.iter();
         common.chain(revisions.filter_map(move |each| each.strategy.or(own)))
+    }
+
+    /// What is common to its servers: what `load_balancer` says, or the defaults.
+    pub fn common(&self) -> Cow<'_, LoadBalancerConfig> {
+        match &self.load_balancer {
+            Some(balancer) => Cow::Borrowed(balancer),
+            None => Cow::Owned(LoadBalancerConfig::default()),
+        }
     }
 
     /// Its servers, those of every revision.

@@ -11,6 +11,7 @@ mod names;
 mod outlier;
 mod paths;
 mod resilience;
+mod revisions;
 mod services;
 mod sticky;
 mod tcp;
