@@ -33,6 +33,7 @@ use crate::compress::CompressLayer;
 use crate::connection::{AllowLayer, ConnectionLimits, LimitLayer};
 use crate::cors::CorsLayer;
 use crate::error_pages::ErrorPagesLayer;
+use crate::failover::FailoverLayer;
 use crate::headers::HeadersLayer;
 use crate::in_flight::InFlightLayer;
 use crate::ip_allow::IpAllowLayer;
@@ -123,6 +124,11 @@ pub trait ServiceBuilderExt<L>: Sized {
         self,
         layer: ErrorPagesLayer<P>,
     ) -> ServiceBuilder<Stack<ErrorPagesLayer<P>, L>> {
+        self.add(layer)
+    }
+
+    /// Asks another service where there is nobody to answer: [`FailoverLayer`].
+    fn fail_over<F>(self, layer: FailoverLayer<F>) -> ServiceBuilder<Stack<FailoverLayer<F>, L>> {
         self.add(layer)
     }
 

@@ -1,13 +1,31 @@
-//! A body that can be sent again, up to a limit: it streams on the first try, and is recorded as it goes by.
+//! Requests that can be sent again, and their bodies, up to a limit: a body streams on the first try, and is recorded
+//! as it goes by.
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::UPGRADE;
+use http::{HeaderMap, Method, Request};
 use http_body::{Frame, SizeHint};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+
+/// Whether a request is one message that has one answer: a tunnel or an upgrade is not over with that.
+pub(crate) fn is_plain<B>(request: &Request<B>) -> bool {
+    request.method() != Method::CONNECT && !request.headers().contains_key(UPGRADE)
+}
+
+/// The same request with another body.
+pub(crate) fn copy<B>(request: &Request<B>, body: Body) -> Request<Body> {
+    let mut copy = Request::new(body);
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    *copy.version_mut() = request.version();
+    copy.headers_mut().clone_from(request.headers());
+    copy.extensions_mut().clone_from(request.extensions());
+    copy
+}
 
 /// A body, and what went by of it. Clones share it.
 #[derive(Clone)]
@@ -111,7 +129,7 @@ impl Source {
 
 /// Adds `data` if there is room for it within `limit`. Copied, because a piece of one byte may be a view of a buffer
 /// of many; and never more than `limit` is allocated.
-fn extend(buffer: &mut Vec<u8>, data: &[u8], limit: usize) -> bool {
+pub(crate) fn extend(buffer: &mut Vec<u8>, data: &[u8], limit: usize) -> bool {
     let needed = buffer.len().saturating_add(data.len());
     if needed > limit {
         return false;

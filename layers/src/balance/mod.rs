@@ -253,6 +253,9 @@ impl<S: Clone> Pool<S> {
         {
             tried.push(Arc::clone(place.endpoint()));
         }
+        if let (Some(course), Some(tried)) = (request.tried(), &tried) {
+            course.note_others(members.has_others(tried, &is_open));
+        }
         picked.ok_or_else(|| {
             let mut weighted = members.list.iter().filter(|member| member.weight > 0);
             match weighted.any(|member| is_open(&member.endpoint)) {
@@ -264,6 +267,14 @@ impl<S: Clone> Pool<S> {
 }
 
 impl<S: Clone> Members<S> {
+    /// Whether there is a member to pick that is not among those that were tried.
+    fn has_others(&self, tried: &[Arc<Endpoint>], is_open: impl Fn(&Endpoint) -> bool) -> bool {
+        let mut weighted = self.list.iter().filter(|member| member.weight > 0);
+        weighted.any(|Member { endpoint, .. }| {
+            is_new(endpoint, tried) && is_open(endpoint) && endpoint.has_room()
+        })
+    }
+
     /// Takes a place at a member that is open and has room.
     fn pick(
         &self,

@@ -63,7 +63,8 @@ pub enum RetryOn {
     Status(StatusCode),
 }
 
-/// How often the request was sent again: an extension of the answer where that is not 0.
+/// How often the request was sent again: an extension of the answer where that is not 0, and of the request itself
+/// from the second try on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retries(pub u32);
 

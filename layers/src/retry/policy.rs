@@ -2,14 +2,13 @@
 
 use super::budget::Budget;
 use super::{MAX_BACKOFF, Retries, RetryOn, Settings};
+use crate::discard::{self, Discard};
 use crate::error::Failure;
 use crate::reject::Refused;
-use crate::replay::Replay;
+use crate::replay::{Replay, copy, is_plain};
 use crate::tried::Tried;
 use axum::body::Body;
-use bytes::Bytes;
-use http::header::UPGRADE;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -20,9 +19,6 @@ use std::time::Duration;
 use tokio::time::Sleep;
 use tower::retry::Policy;
 use tower::retry::budget::Budget as _;
-
-/// So much of an answer that is thrown away is read during the pause, so that its connection can be used again.
-const DRAINED: usize = 64 * 1024;
 
 /// What [`tower::retry`] asks whether to send a request again.
 #[derive(Debug, Clone)]
@@ -48,11 +44,9 @@ impl RetryPolicy {
 
     fn may_repeat(&self, request: &Request<Body>) -> bool {
         let settings = &self.shared.settings;
-        let method = request.method();
         settings.max_retries > 0
-            && (method.is_idempotent() || settings.non_idempotent)
-            && method != Method::CONNECT
-            && !request.headers().contains_key(UPGRADE)
+            && (request.method().is_idempotent() || settings.non_idempotent)
+            && is_plain(request)
     }
 
     /// Makes a request ready to be copied.
@@ -103,13 +97,7 @@ impl<E> Policy<Request<Body>, Response<Body>, E> for RetryPolicy {
             return None;
         }
         let replay = request.extensions().get::<Replay>();
-        let mut copy = Request::new(replay.map_or_else(Body::empty, Replay::body));
-        copy.method_mut().clone_from(request.method());
-        copy.uri_mut().clone_from(request.uri());
-        *copy.version_mut() = request.version();
-        copy.headers_mut().clone_from(request.headers());
-        copy.extensions_mut().clone_from(request.extensions());
-        Some(copy)
+        Some(copy(request, replay.map_or_else(Body::empty, Replay::body)))
     }
 
     fn retry(
@@ -131,6 +119,7 @@ impl<E> Policy<Request<Body>, Response<Body>, E> for RetryPolicy {
             return None;
         }
         self.retries += 1;
+        request.extensions_mut().insert(Retries(self.retries));
         tracing::debug!(
             retry = self.retries,
             status = response.status().as_u16(),
@@ -143,8 +132,7 @@ impl<E> Policy<Request<Body>, Response<Body>, E> for RetryPolicy {
         let pause = Some(self.pause()).filter(|pause| !pause.is_zero());
         Some(Pause {
             sleep: pause.map(tokio::time::sleep),
-            discarded: Some(std::mem::take(response.body_mut())),
-            left: DRAINED,
+            discarded: Discard::new(std::mem::take(response.body_mut()), discard::ENOUGH),
         })
     }
 }
@@ -156,8 +144,7 @@ pin_project! {
     pub struct Pause {
         #[pin]
         sleep: Option<Sleep>,
-        discarded: Option<Body>,
-        left: usize,
+        discarded: Discard,
     }
 }
 
@@ -166,19 +153,7 @@ impl Future for Pause {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        while let Some(body) = this.discarded {
-            match Pin::new(body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    let length = frame.data_ref().map_or(0, Bytes::len);
-                    match this.left.checked_sub(length) {
-                        Some(left) => *this.left = left,
-                        None => *this.discarded = None,
-                    }
-                }
-                Poll::Ready(_) => *this.discarded = None,
-                Poll::Pending => break,
-            }
-        }
+        let _ = this.discarded.poll(cx);
         match this.sleep.as_pin_mut() {
             Some(sleep) => sleep.poll(cx),
             None => Poll::Ready(()),
