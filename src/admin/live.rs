@@ -4,6 +4,7 @@ use crate::config::{GatewayConfig, Protocol};
 use crate::stack::drain::Drain;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Server, Servers};
+use a3s_layers::failover::FailoverCourse;
 use a3s_layers::mirror::MirrorCounts;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
@@ -68,6 +69,8 @@ pub struct ServiceHandle {
     pub pools: Vec<PoolHandle>,
     /// What has become of the copies for its mirror, if it has one.
     pub mirror: Option<Arc<MirrorCounts>>,
+    /// How its failover goes, if it has one.
+    pub failover: Option<Arc<FailoverCourse>>,
 }
 
 /// A pool of servers.

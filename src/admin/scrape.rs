@@ -45,6 +45,7 @@ impl Collector for Scrape {
         for series in &SERVERS {
             series.encode(&snapshot, &mut encoder)?;
         }
+        failovers(&snapshot, &mut encoder)?;
         mirrors(&snapshot, &mut encoder)
     }
 }
@@ -72,6 +73,39 @@ fn mirrors(snapshot: &Snapshot, encoder: &mut DescriptorEncoder<'_>) -> fmt::Res
             let metric = family.encode_family(&labels)?;
             ConstCounter::new(count).encode(metric)?;
         }
+    }
+    Ok(())
+}
+
+fn failovers(snapshot: &Snapshot, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let failovers = || {
+        let services = snapshot.services.iter();
+        services.filter_map(|service| Some((&*service.name, service.failover.as_deref()?)))
+    };
+    if failovers().next().is_none() {
+        return Ok(());
+    }
+    let mut family = encoder.encode_descriptor(
+        "gateway_service_failover_active",
+        "Whether a service had nobody to answer when it was last asked",
+        None,
+        MetricType::Gauge,
+    )?;
+    for (name, course) in failovers() {
+        let labels = [("service", name)];
+        let metric = family.encode_family(&labels)?;
+        ConstGauge::new(i64::from(course.is_active())).encode(metric)?;
+    }
+    let mut family = encoder.encode_descriptor(
+        "gateway_service_failovers",
+        "Requests and connections that the failover of a service was asked",
+        None,
+        MetricType::Counter,
+    )?;
+    for (name, course) in failovers() {
+        let labels = [("service", name)];
+        let metric = family.encode_family(&labels)?;
+        ConstCounter::new(course.requests()).encode(metric)?;
     }
     Ok(())
 }

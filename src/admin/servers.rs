@@ -48,6 +48,16 @@ pub(super) async fn services(Of(live): Of<Arc<Live>>) -> Json<Value> {
         shown.insert("name".to_owned(), json!(service.name));
         let (key, value) = pools(service);
         shown.insert(key.to_owned(), value);
+        if let Some(course) = &service.failover {
+            let config = snapshot.config.services.get(&*service.name);
+            let other = config.and_then(|config| config.failover.as_ref());
+            let failover = json!({
+                "service": other.map(|other| &other.service),
+                "active": course.is_active(),
+                "requests": course.requests(),
+            });
+            shown.insert("failover".to_owned(), failover);
+        }
         let counts = live.metrics().service_responses(&service.name);
         shown.insert("responses".to_owned(), super::views::responses(counts));
         if let Some(counts) = &service.mirror {

@@ -14,8 +14,10 @@ use crate::config::{GatewayConfig, RouterConfig};
 use crate::dispatch::table::Route;
 use crate::rule::Protocol;
 use crate::stack::{ConnectionLayer, ConnectionService};
+use crate::upstream::tcp::TcpForward;
 use std::sync::Arc;
 use tower::Layer;
+use tower::util::BoxCloneSyncService;
 
 /// The routes of connections, in the order of their declaration.
 pub(super) type TcpRoutes = Vec<Route<ConnectionService>>;
@@ -32,15 +34,16 @@ pub(super) fn routes(
         let rule = router.rule.rule(Protocol::Tcp);
         let rule = rule.map_err(|error| invalid(error.to_string()))?;
         let service = services.get(&*router.service).map(|service| &service.stack);
-        let Some(Stack::Tcp(service)) = service else {
+        let Some(Stack::Tcp(servers)) = service else {
             return Err(invalid(format!("no service `{}` of TCP", router.service)));
         };
         let name: Arc<str> = name.as_str().into();
+        let service = TcpForward::new(router.service.as_str().into(), servers.clone());
         let layers = layers(&router.middlewares, config, middlewares)?;
         Ok(Route {
             priority: router.rank(Protocol::Tcp),
             rule: rule.clone(),
-            service: wrapped(service.clone(), &layers.connection),
+            service: wrapped(BoxCloneSyncService::new(service), &layers.connection),
             name,
         })
     };

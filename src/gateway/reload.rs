@@ -351,6 +351,7 @@ fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {
             name: Arc::clone(name),
             pools: pools.collect(),
             mirror: service.mirror().cloned(),
+            failover: service.failover().cloned(),
         })
     });
     Snapshot {

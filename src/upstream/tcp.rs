@@ -5,12 +5,12 @@
 
 use super::connect::Origin;
 use super::copy::{Copied, copy};
-use super::servers::{Server, Servers};
 use crate::stack::drain::{Phase, Ticket};
 use crate::stack::{Connection, Socket};
 use a3s_layers::balance::{Balanced, HashOn};
 use a3s_layers::endpoint::{InFlight, Placed};
 use a3s_layers::error::{BoxError, Chain, Failure};
+use a3s_layers::failover::FailoverCourse;
 use a3s_layers::tried::Tried;
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -19,6 +19,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
 /// A connection may be idle for as long as its peers like. Whether they are still there is asked after this time: one
@@ -106,33 +107,139 @@ impl Service<Placed<Dial>> for Dialler {
     }
 }
 
-/// Serves each connection by one that `S` dials. Always ready.
-///
-/// Half-closes are passed on. A connection that breaks off, that nobody can be dialled for, or that is cut off by the
-/// end of the drain is reset on both sides: nobody takes that for the end of what was to be said.
+/// Whatever opens connections to a service.
+pub type DialService = BoxCloneSyncService<Dial, Dialled, BoxError>;
+
+type Dialling = Pin<Box<dyn Future<Output = Result<Dialled, BoxError>> + Send>>;
+
+/// Has a balance dial one server after the other, each once, until one is there. Always ready.
 #[derive(Debug, Clone)]
-pub struct TcpForward<S> {
-    service: Arc<str>,
+pub struct DialEach<S> {
     balance: S,
-    servers: Arc<Servers>,
 }
 
-impl<S> TcpForward<S> {
-    /// Dials by `balance`, which picks among `servers`, for the service that the log calls `service`.
-    pub fn new(service: Arc<str>, balance: S, servers: Arc<Servers>) -> Self {
-        Self {
-            service,
-            balance,
-            servers,
-        }
+impl<S> DialEach<S> {
+    /// Dials the servers of `balance`.
+    pub fn new(balance: S) -> Self {
+        Self { balance }
     }
 }
 
-impl<S> Service<Connection> for TcpForward<S>
+impl<S> Service<Dial> for DialEach<S>
 where
     S: Service<Dial, Response = Dialled, Error = BoxError> + Clone + Send + 'static,
     S::Future: Send,
 {
+    type Response = Dialled;
+    type Error = BoxError;
+    type Future = Dialling;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, dial: Dial) -> Self::Future {
+        let balance = self.balance.clone();
+        Box::pin(async move {
+            loop {
+                match balance.clone().oneshot(dial.clone()).await {
+                    Err(error) if dial.tried.has_others() && !is_nobody(&error) => {
+                        tracing::debug!(%error, "dialling the next server");
+                    }
+                    dialled => return dialled,
+                }
+            }
+        })
+    }
+}
+
+/// Whether nobody has been dialled, and there is nobody to be.
+fn is_nobody(error: &BoxError) -> bool {
+    let failure = Failure::of(&**error);
+    matches!(failure, Failure::Unavailable | Failure::Overloaded)
+}
+
+/// Dials a secondary service where nobody of the primary is there. Always ready.
+#[derive(Debug, Clone)]
+pub struct DialFailover {
+    primary: DialService,
+    secondary: DialService,
+    name: Arc<str>,
+    course: Arc<FailoverCourse>,
+}
+
+impl DialFailover {
+    /// Dials `primary`, which the log calls `name`, and then `secondary`. What becomes of it is told in `course`.
+    pub fn new(
+        primary: DialService,
+        secondary: DialService,
+        name: Arc<str>,
+        course: Arc<FailoverCourse>,
+    ) -> Self {
+        Self {
+            primary,
+            secondary,
+            name,
+            course,
+        }
+    }
+}
+
+impl Service<Dial> for DialFailover {
+    type Response = Dialled;
+    type Error = BoxError;
+    type Future = Dialling;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, dial: Dial) -> Self::Future {
+        let Self {
+            primary,
+            secondary,
+            name,
+            course,
+        } = self.clone();
+        Box::pin(async move {
+            let was_active = course.is_active();
+            let error = match primary.oneshot(dial.clone()).await {
+                Ok(dialled) => {
+                    if was_active {
+                        course.come_back(&name);
+                    }
+                    return Ok(dialled);
+                }
+                Err(error) => error,
+            };
+            tracing::debug!(error = %Chain(&*error), "dialling the secondary");
+            course.go_over(&name, Failure::of(&*error) != Failure::Overloaded);
+            match secondary.oneshot(dial).await {
+                Err(nobody) if is_nobody(&nobody) => Err(error),
+                dialled => dialled,
+            }
+        })
+    }
+}
+
+/// Serves each connection by one that is dialled. Always ready.
+///
+/// Half-closes are passed on. A connection that breaks off, that nobody can be dialled for, or that is cut off by the
+/// end of the drain is reset on both sides: nobody takes that for the end of what was to be said.
+#[derive(Debug, Clone)]
+pub struct TcpForward {
+    service: Arc<str>,
+    servers: DialService,
+}
+
+impl TcpForward {
+    /// Dials `servers`, which are those of the service that the log calls `service`.
+    pub fn new(service: Arc<str>, servers: DialService) -> Self {
+        Self { service, servers }
+    }
+}
+
+impl Service<Connection> for TcpForward {
     type Response = ();
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<(), Infallible>> + Send>>;
@@ -142,17 +249,10 @@ where
     }
 
     fn call(&mut self, connection: Connection) -> Self::Future {
-        let Self {
-            service,
-            balance,
-            servers,
-        } = self.clone();
+        let Self { service, servers } = self.clone();
         Box::pin(async move {
             let peer = connection.peer.address();
-            // Each that takes traffic is dialled once.
-            let takes_traffic = |server: &&Server| server.weight > 0;
-            let tries = servers.list().iter().filter(takes_traffic).count();
-            match serve(balance, tries, connection).await {
+            match serve(servers, connection).await {
                 Ok(copied) => tracing::debug!(%service, %peer, ?copied, "a connection has ended"),
                 Err(error) => {
                     let (reason, error) = (Failure::of(&*error).reason(), Chain(&*error));
@@ -164,10 +264,7 @@ where
     }
 }
 
-async fn serve<S>(servers: S, tries: usize, connection: Connection) -> Result<Copied, BoxError>
-where
-    S: Service<Dial, Response = Dialled, Error = BoxError> + Clone,
-{
+async fn serve(servers: DialService, connection: Connection) -> Result<Copied, BoxError> {
     let Connection {
         io,
         peer,
@@ -175,8 +272,8 @@ where
     } = connection;
     watch(&io);
     let mut client = Unfinished::new(io);
-    let dial = dial(servers, Dial::new(peer.address().ip()), tries);
-    let Dialled { io, _in_flight } = unless_over(&mut ticket, dial).await?;
+    let dialled = servers.oneshot(Dial::new(peer.address().ip()));
+    let Dialled { io, _in_flight } = unless_over(&mut ticket, dialled).await?;
     watch(&io);
     let mut server = Unfinished::new(io);
     let copied = unless_over(&mut ticket, copy(&mut client.io, &mut server.io)).await?;
@@ -216,27 +313,6 @@ impl Drop for Unfinished {
             self.io.reset_on_drop();
         }
     }
-}
-
-async fn dial<S>(servers: S, dial: Dial, tries: usize) -> Result<Dialled, BoxError>
-where
-    S: Service<Dial, Response = Dialled, Error = BoxError> + Clone,
-{
-    for _ in 1..tries {
-        match servers.clone().oneshot(dial.clone()).await {
-            Err(error) if !is_nobody(&error) => {
-                tracing::debug!(%error, "dialling the next server");
-            }
-            dialled => return dialled,
-        }
-    }
-    servers.oneshot(dial).await
-}
-
-/// Whether nobody has been dialled, and there is nobody to be.
-fn is_nobody(error: &BoxError) -> bool {
-    let failure = Failure::of(&**error);
-    matches!(failure, Failure::Unavailable | Failure::Overloaded)
 }
 
 /// The drain was over first.

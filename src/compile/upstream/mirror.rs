@@ -1,22 +1,26 @@
 //! `mirror { }`: copies for another service.
 
 use super::{Services, Stack};
+use crate::compile::CompileError;
 use crate::config::MirrorConfig;
-use crate::stack::UpstreamService;
 use a3s_layers::mirror::{MirrorCounts, MirrorLayer};
 use std::sync::Arc;
 use tower::Layer;
 use tower::util::BoxCloneSyncService;
 
-/// Puts the mirror around a service. What was counted `before` is counted on. None where there is no such service.
+/// Puts the mirror around a service. What was counted `before` is counted on.
 pub(super) fn around(
-    service: UpstreamService,
+    name: &str,
+    stack: Stack,
     config: &MirrorConfig,
     others: &Services,
     before: Option<Arc<MirrorCounts>>,
-) -> Option<(UpstreamService, Arc<MirrorCounts>)> {
-    let Stack::Http(shadow) = &others.get(&*config.service)?.stack else {
-        return None;
+) -> Result<(Stack, Arc<MirrorCounts>), CompileError> {
+    let shadow = others.get(&*config.service).map(|other| &other.stack);
+    let (Stack::Http(service), Some(Stack::Http(shadow))) = (stack, shadow) else {
+        let other = &config.service;
+        let text = format!("service `{name}`: it and `{other}` must be of HTTP");
+        return Err(CompileError::Invalid(text));
     };
     let layer = MirrorLayer::new(shadow.clone())
         .percentage(config.percentage)
@@ -26,5 +30,6 @@ pub(super) fn around(
         .omit(config.omit_headers.iter().cloned())
         .continuing(before.unwrap_or_default());
     let counts = Arc::clone(layer.counts());
-    Some((BoxCloneSyncService::new(layer.layer(service)), counts))
+    let stack = BoxCloneSyncService::new(layer.layer(service));
+    Ok((Stack::Http(stack), counts))
 }

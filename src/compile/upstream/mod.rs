@@ -16,10 +16,13 @@
 //!
 //! ```text
 //! forward( bytes both ways )
-//!    └ balance( strategy )
-//!       └ dial( a connection, at its place until it ends )
+//!    └ failover( this one, another service )
+//!       └ each( server once )
+//!          └ balance( strategy )
+//!             └ dial( a connection, at its place until it ends )
 //! ```
 
+mod failover;
 mod mirror;
 mod origin;
 mod outlier;
@@ -35,9 +38,11 @@ pub use pool::Pool;
 use super::{Addresses, CompileError, Kept};
 use crate::config::{GatewayConfig, LoadBalancerConfig, ServiceConfig};
 use crate::rule::Protocol;
-use crate::stack::{ConnectionService, UpstreamService};
+use crate::stack::UpstreamService;
 use crate::upstream::Servers;
+use crate::upstream::tcp::DialService;
 use crate::upstream::tls::TlsError;
+use a3s_layers::failover::FailoverCourse;
 use a3s_layers::mirror::MirrorCounts;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -51,8 +56,11 @@ pub type Services = HashMap<Arc<str>, Service>;
 pub struct Service {
     config: ServiceConfig,
     pub(super) stack: Stack,
+    /// The part of the stack that leads to its own servers.
+    own: Stack,
     pools: Vec<Arc<Pool>>,
     mirror: Option<Arc<MirrorCounts>>,
+    failover: Option<Arc<FailoverCourse>>,
 }
 
 /// What a service does.
@@ -61,7 +69,7 @@ pub(super) enum Stack {
     /// It answers requests.
     Http(UpstreamService),
     /// It leads connections to its servers.
-    Tcp(ConnectionService),
+    Tcp(DialService),
 }
 
 impl Service {
@@ -74,6 +82,18 @@ impl Service {
     fn pool(&self, revision: Option<&str>) -> Option<&Pool> {
         let mut pools = self.pools.iter().map(|pool| &**pool);
         pools.find(|pool| pool.revision().map(|name| &**name) == revision)
+    }
+
+    /// How its failover goes, if it has one.
+    pub fn failover(&self) -> Option<&Arc<FailoverCourse>> {
+        self.failover.as_ref()
+    }
+
+    /// Whether its own servers, or its own answer, are as they are there.
+    fn is_made_as(&self, config: &ServiceConfig) -> bool {
+        self.config.load_balancer == config.load_balancer
+            && self.config.revisions == config.revisions
+            && self.config.respond == config.respond
     }
 
     /// Requests come to it from now on.
@@ -162,38 +182,56 @@ fn service(
     others: &Services,
     addresses: &Addresses,
 ) -> Result<Service, CompileError> {
-    let invalid = |what: String| CompileError::Invalid(format!("service `{name}`: {what}"));
-    let (mut stack, pools) = match (&config.load_balancer, &config.respond) {
+    let (own, pools) = match before.filter(|before| before.is_made_as(config)) {
+        Some(before) => (before.own.clone(), before.pools.clone()),
+        None => own(name, config, before, addresses)?,
+    };
+    let mut service = Service {
+        config: config.clone(),
+        stack: own.clone(),
+        own,
+        pools,
+        failover: None,
+        mirror: None,
+    };
+    if let Some(failover) = &config.failover {
+        let course = before.and_then(|before| before.failover.clone());
+        let course = course.unwrap_or_default();
+        service.stack = failover::failover(name, failover, service.stack, others, &course)?;
+        service.failover = Some(course);
+    }
+    if let Some(mirror) = &config.mirror {
+        let before = before.and_then(|before| before.mirror.clone());
+        let (stack, counts) = mirror::around(name, service.stack, mirror, others, before)?;
+        service.stack = stack;
+        service.mirror = Some(counts);
+    }
+    Ok(service)
+}
+
+/// Its own servers, or its own answer.
+fn own(
+    name: &str,
+    config: &ServiceConfig,
+    before: Option<&Service>,
+    addresses: &Addresses,
+) -> Result<(Stack, Vec<Arc<Pool>>), CompileError> {
+    match (&config.load_balancer, &config.respond) {
         (_, None) if !config.revisions.is_empty() => {
-            revisions::revisions(name, config, before, addresses)?
+            revisions::revisions(name, config, before, addresses)
         }
         (Some(balancer), None) => {
             let protocol = config.protocol();
-            load_balancer(name, balancer, protocol, before, addresses)?
+            load_balancer(name, balancer, protocol, before, addresses)
         }
-        (None, Some(respond)) => (Stack::Http(respond::respond(name, respond)?), Vec::new()),
+        (None, Some(respond)) => Ok((Stack::Http(respond::respond(name, respond)?), Vec::new())),
         _ => {
-            let what = "needs one of `load_balancer`, `revisions` and `respond`";
-            return Err(invalid(what.to_owned()));
+            let text = format!(
+                "service `{name}`: needs one of `load_balancer`, `revisions` and `respond`"
+            );
+            Err(CompileError::Invalid(text))
         }
-    };
-    let mut counts = None;
-    if let Some(config) = &config.mirror {
-        let before = before.and_then(|before| before.mirror.clone());
-        let mirrored = match stack {
-            Stack::Http(service) => mirror::around(service, config, others, before),
-            Stack::Tcp(_) => None,
-        };
-        let no_service = || invalid(format!("no service `{}` of HTTP", config.service));
-        let (service, told) = mirrored.ok_or_else(no_service)?;
-        (stack, counts) = (Stack::Http(service), Some(told));
     }
-    Ok(Service {
-        config: config.clone(),
-        stack,
-        pools,
-        mirror: counts,
-    })
 }
 
 fn load_balancer(

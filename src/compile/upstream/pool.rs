@@ -5,10 +5,10 @@ use super::roster::{Known, Roster};
 use super::sticky::Sessions;
 use crate::compile::Addresses;
 use crate::config::{LoadBalancerConfig, ServerConfig, Strategy};
-use crate::stack::{ConnectionService, Request, Response, UpstreamService};
+use crate::stack::{Request, Response, UpstreamService};
 use crate::upstream::client::{Client, Timeouts, host_header};
 use crate::upstream::forward::ForwardLayer;
-use crate::upstream::tcp::{Dialler, TcpForward};
+use crate::upstream::tcp::{DialEach, DialService, Dialler};
 use crate::upstream::tls::TlsError;
 use crate::upstream::{Server, Servers};
 use a3s_layers::balance::{self, Balance, Member, Rules};
@@ -219,14 +219,13 @@ pub(super) fn tcp(
     name: &str,
     config: &LoadBalancerConfig,
     members: Members,
-) -> (ConnectionService, Pool) {
+) -> (DialService, Pool) {
     let (balance, update) = balance(config, config.strategy, None, |server| {
         Dialler::new(Arc::clone(&server.origin))
     });
     let watch = Watch::new(name, &config.outlier, &members.servers);
     let pool = Pool::new(None, update, watch, members);
-    let stack = TcpForward::new(name.into(), balance, Arc::clone(&pool.servers));
-    (BoxCloneSyncService::new(stack), pool)
+    (BoxCloneSyncService::new(DialEach::new(balance)), pool)
 }
 
 fn balance<S: Clone + Send + Sync + 'static>(

@@ -5,7 +5,8 @@ use super::circle::{MAX_DEPTH, endless};
 use super::place::keys;
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
-use crate::config::{MirrorConfig, ServiceConfig};
+use crate::config::{FailoverConfig, MirrorConfig, ServiceConfig};
+use crate::rule::Protocol;
 use std::time::Duration;
 
 impl Check<'_> {
@@ -20,6 +21,9 @@ impl Check<'_> {
                     let place = keys!["services", name, block, "service"];
                     self.unknown(&place, message, other, names);
                 }
+            }
+            if let Some(failover) = &service.failover {
+                self.failover(name, failover, service);
             }
             if let Some(mirror) = &service.mirror {
                 self.mirror(name, mirror);
@@ -41,6 +45,39 @@ impl Check<'_> {
             let block = block.map_or("failover", |(block, _)| block);
             let place = keys!["services", way[0], block, "service"];
             self.report(&place, Problem::new(Code::Cycle, message));
+        }
+    }
+
+    fn failover(&mut self, name: &str, failover: &FailoverConfig, service: &ServiceConfig) {
+        let at = |key| keys!["services", name, "failover", key];
+        self.size(
+            &at("max_replay_bytes"),
+            failover.max_replay_bytes,
+            0,
+            64 << 20,
+        );
+        if service.respond.is_some() {
+            let message = format!("a fixed answer never fails: `failover` of `{name}` has no use");
+            let also = self.at(&keys!["services", name, "respond"]);
+            let problem = Problem::new(Code::Choice, message).also(also, "the answer");
+            self.report(&keys!["services", name, "failover"], problem);
+        }
+        if service.protocol() == Protocol::Http {
+            return;
+        }
+        let default = FailoverConfig::to("");
+        for (key, is_set) in [
+            ("on_status", failover.on_status != default.on_status),
+            (
+                "max_replay_bytes",
+                failover.max_replay_bytes != default.max_replay_bytes,
+            ),
+        ] {
+            if is_set {
+                let message =
+                    format!("`{key}` is for requests, and the servers are for connections");
+                self.report(&at(key), Problem::new(Code::Mixed, message));
+            }
         }
     }
 

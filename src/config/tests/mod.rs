@@ -3,6 +3,7 @@
 mod balancing;
 mod credentials;
 mod directories;
+mod failover;
 mod forward_auth;
 mod hostile;
 mod many;
