@@ -1,7 +1,8 @@
 //! What the gateway logs in a test.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -17,6 +18,13 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Collects from now on.
     pub fn start() -> Self {
+        // Where there is one subscriber only, the first thread to come by decides for all whether anybody listens,
+        // and that of another test has none.
+        static SECOND: LazyLock<Dispatch> = LazyLock::new(|| {
+            let subscriber = tracing_subscriber::fmt().with_writer(io::sink);
+            Dispatch::new(subscriber.finish())
+        });
+        LazyLock::force(&SECOND);
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(lines.clone())
