@@ -236,16 +236,11 @@ fn the_minimal_configuration_proxies() {
 }
 
 /// What of the full configuration nothing serves yet.
-const NOT_YET: [&str; 11] = [
+const NOT_YET: [&str; 6] = [
     "`JWT_SECRET` is not set",
     "key `discovery`",
-    "key `failover`",
-    "key `health_check`",
-    "key `mirror`",
-    "key `revisions`",
     "key `rollout`",
     "key `scaling`",
-    "key `sticky`",
     "key `tls`",
     "warning",
 ];
