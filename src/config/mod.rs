@@ -53,8 +53,8 @@ pub use service::{
     ServiceConfig, StickyConfig, StickyTo, Strategy, TimeoutsConfig, UpstreamTlsConfig,
 };
 pub use values::{
-    Accepted, Address, ErrorStatuses, HttpUrl, Keys, NameServer, Pattern, RuleText, Scheme, Secret,
-    ServerUrl, ValueError,
+    Accepted, Address, ErrorStatuses, FinalStatuses, HttpUrl, Keys, NameServer, Pattern, RuleText,
+    Scheme, Secret, ServerUrl, ValueError,
 };
 
 pub(crate) use load::digest_now;

@@ -4,6 +4,7 @@ mod balancing;
 mod circle;
 mod dns;
 mod leads;
+mod health_checks;
 mod middlewares;
 mod place;
 mod protocols;

@@ -45,6 +45,9 @@ impl Check<'_> {
                 if let Some(sticky) = &balancer.sticky {
                     self.sticky(name, service, sticky);
                 }
+                if let Some(check) = &balancer.health_check {
+                    self.health_check(name, check, service);
+                }
             }
             self.balancing(name, service);
             if let Some(respond) = &service.respond {

@@ -1,6 +1,9 @@
 //! `health_check { }`.
 
-use crate::config::values::duration;
+use crate::config::Secret;
+use crate::config::values::{FinalStatuses, duration};
+use crate::rule::Protocol;
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -8,9 +11,10 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthCheckConfig {
-    /// How it is asked.
-    pub kind: HealthCheckKind,
-    /// What is asked for; for gRPC the name of the service, the whole server where it is absent.
+    /// How it is asked; where it is absent, `tcp` for servers of TCP, and `http` for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<HealthCheckKind>,
+    /// What is asked for, `/` where it is absent; for gRPC the name of the service, the whole server where it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// From one question to the next, give or take a tenth.
@@ -23,14 +27,24 @@ pub struct HealthCheckConfig {
     pub unhealthy_threshold: u32,
     /// Good answers in a row that make it healthy again.
     pub healthy_threshold: u32,
+    /// The statuses of good answers: `204`, or `"200-399"` for all from one to another. For `http`.
+    pub status: Vec<FinalStatuses>,
+    /// Fields to send with the question. The values may be credentials, and are not shown.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub headers: IndexMap<String, Secret>,
+    /// The `Host` of the question; where it is absent, the server's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The port to ask at, where that is not the server's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// How a server is asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HealthCheckKind {
     /// A GET, answered with a good status.
-    #[default]
     Http,
     /// The gRPC health protocol.
     Grpc,
@@ -38,15 +52,40 @@ pub enum HealthCheckKind {
     Tcp,
 }
 
+impl HealthCheckKind {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HealthCheckKind::Http => "http",
+            HealthCheckKind::Grpc => "grpc",
+            HealthCheckKind::Tcp => "tcp",
+        }
+    }
+}
+
+impl HealthCheckConfig {
+    /// How servers of a protocol are asked.
+    pub fn kind(&self, protocol: Protocol) -> HealthCheckKind {
+        self.kind.unwrap_or(match protocol {
+            Protocol::Http => HealthCheckKind::Http,
+            Protocol::Tcp => HealthCheckKind::Tcp,
+        })
+    }
+}
+
 impl Default for HealthCheckConfig {
     fn default() -> HealthCheckConfig {
         HealthCheckConfig {
-            kind: HealthCheckKind::default(),
+            kind: None,
             path: None,
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(5),
             unhealthy_threshold: 3,
             healthy_threshold: 1,
+            status: FinalStatuses::new(200..=399).into_iter().collect(),
+            headers: IndexMap::new(),
+            host: None,
+            port: None,
         }
     }
 }

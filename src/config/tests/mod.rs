@@ -5,6 +5,7 @@ mod credentials;
 mod directories;
 mod failover;
 mod forward_auth;
+mod health_checks;
 mod hostile;
 mod many;
 mod middlewares;

@@ -1,4 +1,4 @@
-//! Statuses of errors: `404`, `"404"` or `"500-599"`.
+//! Statuses: `404`, `"404"` or `"500-599"`.
 
 use super::{STAND_IN, ValueError};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
@@ -6,44 +6,57 @@ use serde::ser::{Serialize, Serializer};
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// One status of an error, or those from one to another.
+/// One status, or those from one to another, all of them from `FIRST` to `LAST`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ErrorStatuses(RangeInclusive<u16>);
+pub struct StatusRange<const FIRST: u16, const LAST: u16>(RangeInclusive<u16>);
 
-const ERRORS: RangeInclusive<u16> = 400..=599;
+/// Statuses of errors.
+pub type ErrorStatuses = StatusRange<400, 599>;
 
-impl ErrorStatuses {
+/// Statuses that an answer may end with.
+pub type FinalStatuses = StatusRange<200, 599>;
+
+impl<const FIRST: u16, const LAST: u16> StatusRange<FIRST, LAST> {
+    const ALL: RangeInclusive<u16> = FIRST..=LAST;
+
+    /// From the first to the last; `None` where these are not such statuses.
+    pub fn new(range: RangeInclusive<u16>) -> Option<Self> {
+        let (first, last) = (range.start(), range.end());
+        let is_good = first <= last && Self::ALL.contains(first) && Self::ALL.contains(last);
+        is_good.then_some(Self(range))
+    }
+
     /// From the first to the last.
     pub fn range(&self) -> RangeInclusive<u16> {
         self.0.clone()
     }
 
-    fn parse(text: &str) -> Result<ErrorStatuses, ValueError> {
+    fn parse(text: &str) -> Result<Self, ValueError> {
         if text == STAND_IN {
-            return Ok(ErrorStatuses(ERRORS));
+            return Ok(Self(Self::ALL));
         }
         let (first, last) = text.split_once('-').unwrap_or((text, text));
-        match (status(first), status(last)) {
-            (Some(first), Some(last)) if first <= last => Ok(ErrorStatuses(first..=last)),
-            _ => Err(no_statuses(text)),
-        }
+        let range = number(first).zip(number(last));
+        let range = range.and_then(|(first, last)| Self::new(first..=last));
+        range.ok_or_else(|| Self::none_such(text))
+    }
+
+    fn none_such(text: impl fmt::Display) -> ValueError {
+        let (what, example) = match FIRST {
+            400.. => ("the status of an error", "404 or \"500-599\""),
+            _ => ("the status of an answer", "204 or \"200-399\""),
+        };
+        ValueError::new(format!("`{text}` is neither {what} nor a range of them"))
+            .help(format!("write it like {example}, from {FIRST} to {LAST}"))
     }
 }
 
-fn status(text: &str) -> Option<u16> {
+fn number(text: &str) -> Option<u16> {
     let is_number = text.bytes().all(|b| b.is_ascii_digit());
-    let status = text.parse().ok().filter(|_| is_number)?;
-    ERRORS.contains(&status).then_some(status)
+    text.parse().ok().filter(|_| is_number)
 }
 
-fn no_statuses(text: impl fmt::Display) -> ValueError {
-    ValueError::new(format!(
-        "`{text}` is neither the status of an error nor a range of them"
-    ))
-    .help("write it like 404 or \"500-599\", from 400 to 599")
-}
-
-impl Serialize for ErrorStatuses {
+impl<const FIRST: u16, const LAST: u16> Serialize for StatusRange<FIRST, LAST> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match (self.0.start(), self.0.end()) {
             (first, last) if first == last => serializer.serialize_u16(*first),
@@ -52,26 +65,25 @@ impl Serialize for ErrorStatuses {
     }
 }
 
-impl<'de> Deserialize<'de> for ErrorStatuses {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ErrorStatuses, D::Error> {
-        struct Read;
+impl<'de, const FIRST: u16, const LAST: u16> Deserialize<'de> for StatusRange<FIRST, LAST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read<const FIRST: u16, const LAST: u16>;
 
-        impl Visitor<'_> for Read {
-            type Value = ErrorStatuses;
+        impl<const FIRST: u16, const LAST: u16> Visitor<'_> for Read<FIRST, LAST> {
+            type Value = StatusRange<FIRST, LAST>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a status or a range such as \"500-599\"")
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<ErrorStatuses, E> {
-                ErrorStatuses::parse(text).map_err(E::custom)
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                StatusRange::parse(text).map_err(E::custom)
             }
 
-            fn visit_u64<E: Error>(self, number: u64) -> Result<ErrorStatuses, E> {
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
                 let status = u16::try_from(number).ok();
-                let status = status.filter(|status| ERRORS.contains(status));
-                let status = status.ok_or_else(|| E::custom(no_statuses(number)))?;
-                Ok(ErrorStatuses(status..=status))
+                let status = status.and_then(|status| StatusRange::new(status..=status));
+                status.ok_or_else(|| E::custom(Self::Value::none_such(number)))
             }
         }
 
@@ -116,6 +128,23 @@ mod tests {
                 serde_json::from_str::<ErrorStatuses>(text).is_err(),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn each_kind_has_its_own_bounds() {
+        let read: FinalStatuses = serde_json::from_str("\"200-399\"").unwrap();
+        assert_eq!(read.range(), 200..=399);
+        for (text, message) in [
+            ("101", "`101` is neither the status of an answer"),
+            (
+                "\"100-200\"",
+                "`100-200` is neither the status of an answer",
+            ),
+            ("600", "`600` is neither the status of an answer"),
+        ] {
+            let error = serde_json::from_str::<FinalStatuses>(text).unwrap_err();
+            assert!(error.to_string().contains(message), "{error}");
         }
     }
 }
