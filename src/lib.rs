@@ -6,6 +6,7 @@ pub mod config;
 pub mod dispatch;
 pub mod error;
 pub mod gateway;
+pub mod health;
 pub mod provider;
 pub mod resolve;
 pub mod rule;

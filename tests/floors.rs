@@ -10,7 +10,7 @@ The house has five floors, and imports go down only:
   5  main, cli                                  the command; it uses the library as anybody does
   4  gateway                                    start, reload, shutdown: owns everything that lives
      error                                      what its callers see
-  3  compile  provider  resolve  admin          the control plane: never in a request's way
+  3  compile  provider  resolve  health  admin  the control plane: never in a request's way
   2  config  dispatch  serve  upstream  telemetry   the parts it is made of
   1  rule  stack  (and the crate a3s-layers)    the vocabulary
 A room imports rooms of lower floors only, never a neighbour, and never from lib.rs, which only declares and
@@ -20,7 +20,7 @@ re-exports. Only `compile` sees both a config type and a layer. `layers/` knows 
 const FLOORS: [&[&str]; 5] = [
     &["rule", "stack"],
     &["config", "dispatch", "serve", "upstream", "telemetry"],
-    &["compile", "provider", "resolve", "admin"],
+    &["compile", "provider", "resolve", "health", "admin"],
     &["error"],
     &["gateway"],
 ];

@@ -15,9 +15,12 @@ use crate::admin::{self, EntrypointHandle, PoolHandle, ServiceHandle, Snapshot, 
 use crate::compile::{self, Compiled, CompiledEntrypoint, Kept};
 use crate::config::{Address, GatewayConfig};
 use crate::error::{Error, Result};
+use crate::health::Health;
 use crate::resolve::{Follower, Prepared, Resolver};
 use crate::serve::listener::{Bind, Listener};
 use crate::serve::worker::Workers;
+use crate::upstream::Servers;
+use crate::upstream::probe::Check;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +42,7 @@ pub(super) struct Running {
     middlewares: compile::Middlewares,
     /// What follows the names of servers.
     resolver: Resolver,
+    health: Health,
     shutdown_timeout: Duration,
     workers: Arc<Workers>,
 }
@@ -51,6 +55,7 @@ impl Running {
             services: compile::Services::default(),
             middlewares: compile::Middlewares::default(),
             resolver: Resolver::default(),
+            health: Health::new(),
             shutdown_timeout: Duration::ZERO,
             workers: Arc::new(workers),
         }
@@ -260,6 +265,8 @@ impl Shared {
             .middlewares
             .values()
             .for_each(compile::Middleware::start_upkeep);
+        // What is known of a server is known to its endpoint before a request can come to it.
+        running.health.watch(asked(&running.services));
         running.shutdown_timeout = Duration::from_secs(config.shutdown_timeout_secs);
         self.end_series(&config);
         // Shown before the first request can come: the admin API judges by it who may ask.
@@ -329,6 +336,15 @@ impl Shared {
         self.live.set_state(State::Stopped);
         tracing::info!("stopped");
     }
+}
+
+/// The servers of each pool, and how they are asked whether they are well.
+fn asked(services: &compile::Services) -> impl Iterator<Item = (Arc<Servers>, Option<Arc<Check>>)> {
+    services.values().flat_map(|service| {
+        let check = service.health_check();
+        let pools = service.servers();
+        pools.map(move |(_, servers)| (Arc::clone(servers), check.cloned()))
+    })
 }
 
 fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {

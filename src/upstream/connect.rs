@@ -30,7 +30,7 @@ pub enum Scheme {
 }
 
 /// Where a server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// At each of these addresses, which are the same server; the first is tried first.
     Addresses(Vec<SocketAddr>),
@@ -114,6 +114,26 @@ impl Origin {
             tls: self.tls.clone(),
             speaks_h2: AtomicBool::new(self.scheme == Scheme::H2c),
         }
+    }
+
+    /// The same server at another port, with connections of its own. A Unix socket has no port.
+    pub(super) fn at_port(&self, port: u16) -> Self {
+        let at = |address: &SocketAddr| {
+            let mut address = *address;
+            address.set_port(port);
+            address
+        };
+        let target = match &self.target {
+            Target::Addresses(addresses) => Target::Addresses(addresses.iter().map(at).collect()),
+            Target::Name(name, _) => Target::Name(name.clone(), port),
+            Target::Unix(path) => return self.to(Target::Unix(path.clone())),
+        };
+        let mut there = self.to(target);
+        // What was an authority with one port is one with another.
+        if let Ok(authority) = format!("{}:{port}", self.authority.host()).parse() {
+            there.authority = authority;
+        }
+        there
     }
 
     /// Where it listens.

@@ -7,6 +7,7 @@ mod copy;
 pub mod forward;
 mod link;
 mod pool;
+pub mod probe;
 mod race;
 mod servers;
 pub mod tcp;

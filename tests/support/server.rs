@@ -168,6 +168,25 @@ impl Server {
         .await
     }
 
+    /// As [`Server::http`], where another server was until now: it comes back.
+    pub async fn http_at<H, F>(address: SocketAddr, handler: H) -> Self
+    where
+        H: Fn(Request<Recorded>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let listener = super::within("the port is free", async {
+            loop {
+                match TcpListener::bind(address).await {
+                    Ok(listener) => break listener,
+                    Err(_) => tokio::time::sleep(std::time::Duration::from_millis(2)).await,
+                }
+            }
+        });
+        Self::accept_on(listener.await, "http", move |stream, log| {
+            speak_http(stream, log, handler.clone())
+        })
+    }
+
     async fn accept<T, F>(scheme: &'static str, talk: T) -> Self
     where
         T: Fn(TcpStream, Arc<Log>) -> F + Send + Sync + 'static,

@@ -23,6 +23,7 @@
 //! ```
 
 mod failover;
+mod health_check;
 mod mirror;
 mod origin;
 mod outlier;
@@ -40,6 +41,7 @@ use crate::config::{GatewayConfig, LoadBalancerConfig, ServiceConfig};
 use crate::rule::Protocol;
 use crate::stack::UpstreamService;
 use crate::upstream::Servers;
+use crate::upstream::probe::Check;
 use crate::upstream::tcp::DialService;
 use crate::upstream::tls::TlsError;
 use a3s_layers::failover::FailoverCourse;
@@ -61,6 +63,7 @@ pub struct Service {
     pools: Vec<Arc<Pool>>,
     mirror: Option<Arc<MirrorCounts>>,
     failover: Option<Arc<FailoverCourse>>,
+    check: Option<Arc<Check>>,
 }
 
 /// What a service does.
@@ -104,6 +107,11 @@ impl Service {
     /// What has become of the copies for its mirror, if it has one.
     pub fn mirror(&self) -> Option<&Arc<MirrorCounts>> {
         self.mirror.as_ref()
+    }
+
+    /// How its servers are asked whether they are well, if they are.
+    pub fn health_check(&self) -> Option<&Arc<Check>> {
+        self.check.as_ref()
     }
 
     /// The servers of each of its pools, with the name of the revision.
@@ -186,8 +194,13 @@ fn service(
         Some(before) => (before.own.clone(), before.pools.clone()),
         None => own(name, config, before, addresses)?,
     };
+    let check = match &config.load_balancer {
+        Some(balancer) => health_check::health_check(name, config, balancer)?,
+        None => None,
+    };
     let mut service = Service {
         config: config.clone(),
+        check,
         stack: own.clone(),
         own,
         pools,

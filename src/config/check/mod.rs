@@ -3,8 +3,8 @@
 mod balancing;
 mod circle;
 mod dns;
-mod leads;
 mod health_checks;
+mod leads;
 mod middlewares;
 mod place;
 mod protocols;
