@@ -47,7 +47,9 @@ impl Check<'_> {
                 self.report(&place("secret"), problem);
             }
         }
-        if sticky.to == StickyTo::Revision && service.revisions.is_empty() {
+        let revisions = keys!["services", name, "revisions"];
+        let has_revisions = !service.revisions.is_empty() || !self.is_read(&revisions);
+        if sticky.to == StickyTo::Revision && !has_revisions {
             let message = format!("service `{name}` has no revisions to keep a session at");
             self.report(&place("to"), Problem::new(Code::Choice, message));
         }

@@ -149,9 +149,14 @@ fn each_problem_is_told_where_it_is() {
             ],
         ),
         (
-            r#"  load_balancer { pass_host = false }
+            r#"  load_balancer {
+    sticky {
+      cookie = "sid"
+      to     = "revision"
+    }
+  }
   revisions = "v1""#,
-            vec!["19:15 E005 expected a list, found a string".to_owned()],
+            vec!["24:15 E005 expected a list, found a string".to_owned()],
         ),
     ] {
         assert_eq!(told(&with_service(lines)), expected, "{lines}");
