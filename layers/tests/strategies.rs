@@ -528,6 +528,29 @@ async fn a_server_that_was_slow_is_soon_as_good_as_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_is_back_is_not_judged_by_how_it_was() {
+    let ill_until = Duration::from_secs(5);
+    let does = move |index: usize, now: Duration| match index == 0 && now < ill_until {
+        true => Does::Fail,
+        false => Does::Answer(ms(30)),
+    };
+    for trouble in Trouble::ALL {
+        let (endpoints, balance) = live(Strategy::P2cEwma, &[1; 3], does);
+        load(&balance, &endpoints, 10, ms(1_000)).await;
+        endpoints[0].set(trouble, "");
+        load(&balance, &endpoints, 10, ms(4_000)).await;
+        assert!(endpoints[0].ewma() >= Some(Duration::from_secs(1)));
+        endpoints[0].clear(trouble);
+        assert_eq!(endpoints[0].ewma(), None);
+        let shares = load(&balance, &endpoints, 10, ms(10_000)).await;
+        assert!(
+            (shares[0] - 1.0 / 3.0).abs() < 0.05,
+            "{trouble:?} {shares:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn servers_that_fail_or_hang_are_not_taken_for_fast_ones() {
     let good = Does::Answer(ms(40));
     for (what, bad, most) in [

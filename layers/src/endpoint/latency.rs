@@ -90,6 +90,11 @@ impl Latency {
         (seconds > 0.0).then(|| Duration::from_micros((f64::from(seconds) * 1e6).round() as u64))
     }
 
+    /// Nothing is known any more.
+    pub(super) fn forget(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     fn update(&self, now: Duration, next: impl Fn(Average, u32) -> f64) {
         let at = millis(now);
         let updated = |word: u64| {

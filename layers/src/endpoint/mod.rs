@@ -183,8 +183,10 @@ impl Endpoint {
         self.troubles.standing()
     }
 
-    /// It is new to its traffic, or back: a slow start begins now.
+    /// It is new to its traffic, or back: a slow start begins now. How long it took to answer while something was wrong
+    /// with it says nothing of how it is now, and would keep it from being asked for up to a minute.
     pub fn begin(&self) {
+        self.latency.forget();
         let began = self.clock(Instant::now()).as_millis() as u64 + 1;
         self.began.store(began, Ordering::Relaxed);
     }
@@ -204,7 +206,7 @@ impl Endpoint {
     }
 
     /// How long it takes to answer, as it was averaged with the last answer (peak-EWMA); none where it has not answered
-    /// yet. It is the time to the first byte without that in which the client's body was awaited, and for connections
+    /// yet, or not since it is back. It is the time to the first byte without that in which the client's body was awaited, and for connections
     /// the time to connect.
     pub fn ewma(&self) -> Option<Duration> {
         self.latency.last()
