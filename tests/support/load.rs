@@ -2,8 +2,9 @@
 
 use super::connect;
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{CONNECTION, HOST};
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,6 +25,17 @@ pub trait Question: Send + Sync + 'static {
 
     /// Whether `body` is a right answer; otherwise what would be.
     fn check(&self, path: &str, asked: Self::Asked, body: &str) -> Result<(), String>;
+
+    /// What is sent along: with something it is a `PUT`, and else a `GET`.
+    fn upload(&self, _path: &str) -> Option<Bytes> {
+        None
+    }
+
+    /// Whether an answer may break off after its head. Its client then goes on, on another connection if it has to. It
+    /// may not even have seen the head, where that was not written before the end of it was known.
+    fn may_break(&self) -> bool {
+        false
+    }
 }
 
 /// What a client does when it is told that its connection ends.
@@ -44,6 +56,8 @@ pub struct Tally {
     pub connections: AtomicU64,
     /// Times that a client was told that its connection ends.
     pub told: AtomicU64,
+    /// Answers that broke off, and might.
+    pub broken: AtomicU64,
     /// The longest that an answer took, in microseconds.
     pub slowest: AtomicU64,
     failures: Mutex<Vec<String>>,
@@ -193,6 +207,31 @@ impl<Q: Question> Asker<Q> {
         }
     }
 
+    fn request(&self, path: &str, target: &str) -> Request<Body> {
+        let upload = self.question.upload(path);
+        let method = match upload {
+            Some(_) => Method::PUT,
+            None => Method::GET,
+        };
+        let request = Request::builder().method(method).uri(target);
+        let request = match target.starts_with('/') {
+            true => request.header(HOST, "test.example"),
+            false => request,
+        };
+        let body = upload.map_or_else(Body::empty, Body::from);
+        request.body(body).unwrap()
+    }
+
+    /// An answer broke off. Whether it may.
+    fn broke(&self, path: &str, error: &hyper::Error) -> bool {
+        let may = self.question.may_break();
+        match may {
+            true => drop(self.tally.broken.fetch_add(1, Ordering::Relaxed)),
+            false => self.tally.fail(format!("{path}: {error:?}")),
+        }
+        may
+    }
+
     async fn over_h1(self, client: u64) {
         let mut number = client * 7919;
         while self.goes_on() {
@@ -205,8 +244,7 @@ impl<Q: Question> Asker<Q> {
                 number += 1;
                 let (path, asked) = self.question.ask(number);
                 let since = Instant::now();
-                let request = Request::get(&path).header(HOST, "test.example");
-                let request = request.body(Body::empty()).unwrap();
+                let request = self.request(&path, &path);
                 if let Err(error) = sender.ready().await {
                     self.tally
                         .fail(format!("{path}: closed without a word: {error}"));
@@ -215,17 +253,20 @@ impl<Q: Question> Asker<Q> {
                 let answer = async {
                     let response = sender.send_request(request).await?;
                     let (head, body) = response.into_parts();
-                    Ok::<_, hyper::Error>((head, body.collect().await?.to_bytes()))
+                    Ok::<_, hyper::Error>((head, body.collect().await))
                 };
                 match super::within("an answer", answer).await {
-                    Ok((head, body)) => {
+                    Ok((_, Err(error))) | Err(error) => {
+                        if self.broke(&path, &error) {
+                            break;
+                        }
+                        return;
+                    }
+                    Ok((head, Ok(body))) => {
+                        let body = body.to_bytes();
                         let closes = head.headers.get(CONNECTION);
                         is_told = closes.is_some_and(|value| value == "close");
                         self.check(&path, asked, head.status, &body, since);
-                    }
-                    Err(error) => {
-                        self.tally.fail(format!("{path}: {error:?}"));
-                        return;
                     }
                 }
                 tokio::time::sleep(PAUSE).await;
@@ -274,8 +315,7 @@ impl<Q: Question> Asker<Q> {
             number += 1;
             let (path, asked) = self.question.ask(number);
             let since = Instant::now();
-            let request = Request::get(format!("http://test.example{path}"));
-            let request = request.body(Body::empty()).unwrap();
+            let request = self.request(&path, &format!("http://test.example{path}"));
             if sender.ready().await.is_err() {
                 return true;
             }
@@ -290,12 +330,14 @@ impl<Q: Question> Asker<Q> {
                     }
                 };
                 let (head, body) = response.into_parts();
-                Ok(Some((head, body.collect().await?.to_bytes())))
+                Ok(Some((head, body.collect().await)))
             };
             match super::within("an answer", answer).await {
-                Ok(Some((head, body))) => self.check(&path, asked, head.status, &body, since),
+                Ok(Some((head, Ok(body)))) => {
+                    self.check(&path, asked, head.status, &body.to_bytes(), since);
+                }
+                Ok(Some((_, Err(error)))) | Err(error) => drop(self.broke(&path, &error)),
                 Ok(None) => return true,
-                Err(error) => self.tally.fail(format!("HTTP/2 {path}: {error:?}")),
             }
             tokio::time::sleep(PAUSE).await;
         }
