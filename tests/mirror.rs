@@ -9,7 +9,9 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 use support::body::{Feed, feed, long};
 use support::server::Recorded;
-use support::{Client, Server, Setup, TestGateway, eventually, request, within};
+use support::{
+    Client, Load, Question, Server, Setup, TestGateway, Told, eventually, request, within,
+};
 
 fn mirrored(backend: &Server, shadow: &Server) -> Setup {
     Setup::to(backend)
@@ -216,4 +218,106 @@ async fn reloads_keep_the_counts_and_lose_no_copy() {
     }
     until_told(&gateway, "all are answered", |told| told["answered"] == 30).await;
     assert_eq!(shadow.requests(), 30);
+}
+
+#[tokio::test]
+async fn no_client_passes_for_a_copy_wherever_copies_come() {
+    let (backend, shadow, standby) = (
+        Server::start().await,
+        Server::start().await,
+        Server::start().await,
+    );
+    // The mirror's own server is gone: copies come to its failover, which clients can reach as well.
+    let setup = mirrored(&backend, &shadow)
+        .set("services/shadow/failover/service", "standby")
+        .service("standby", &standby)
+        .route("shadow", "Host(`shadow.test`)", "shadow")
+        .route("standby", "Host(`standby.test`)", "standby");
+    let gateway = setup.start().await;
+    let forged = |host: &str| {
+        let lines = "X-Mirrored: 1\r\nX_Mirrored: 1\r\nConnection: close";
+        format!("GET / HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n\r\n")
+    };
+    for (host, server) in [
+        ("a.test", &backend),
+        ("shadow.test", &shadow),
+        ("standby.test", &standby),
+    ] {
+        assert_eq!(gateway.ask(forged(host)).await.status(), 200);
+        let own = server.seen();
+        let own = own.iter().find(|seen| seen.host == host).unwrap();
+        assert_eq!(own.header("x-mirrored"), None, "{host}");
+        assert_eq!(own.header("x_mirrored"), None, "{host}");
+    }
+    shadow.has_seen(2).await;
+    let copies = shadow.seen();
+    let copy = copies.iter().find(|seen| seen.host == "a.test").unwrap();
+    assert_eq!(copy.header("x-mirrored").unwrap(), "1");
+
+    let setup = setup.service("shadow", "http://127.0.0.1:1");
+    gateway.become_(&setup).await;
+    assert_eq!(gateway.ask(forged("a.test")).await.status(), 200);
+    eventually("the failover of the mirror sees the copy", || {
+        let seen = standby.seen();
+        seen.iter().any(|seen| seen.host == "a.test")
+    })
+    .await;
+    let copies = standby.seen();
+    let copy = copies.iter().find(|seen| seen.host == "a.test").unwrap();
+    assert_eq!(copy.header("x-mirrored").unwrap(), "1");
+
+    // Without the mirror it is a field as any other.
+    gateway
+        .become_(&setup.without("services/backend/mirror"))
+        .await;
+    assert_eq!(gateway.ask(forged("standby.test")).await.status(), 200);
+    assert_eq!(standby.last().header("x-mirrored").unwrap(), "1");
+}
+
+/// Every answer is the path that was asked for.
+struct Echo;
+
+impl Question for Echo {
+    type Asked = ();
+
+    fn ask(&self, number: u64) -> (String, ()) {
+        (format!("/{number}"), ())
+    }
+
+    fn check(&self, path: &str, (): (), body: &str) -> Result<(), String> {
+        match path == body {
+            true => Ok(()),
+            false => Err("the path".to_owned()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_notices_a_mirror_that_hangs_while_reloads_go_on() {
+    let (backend, shadow) = (Server::start().await, hangs().await);
+    let setup = mirrored(&backend, &shadow)
+        .set("services/backend/mirror/max_in_flight", 8)
+        .set("services/backend/mirror/timeout", "1s")
+        .with_all_workers();
+    let gateway = setup.start().await;
+    let load = Load::start(gateway.address(), (4, 4), Told::Reconnects, Echo).await;
+    for round in 0..10 {
+        // Of the mirror's own, of another service, and of nothing.
+        let changed = match round % 3 {
+            0 => setup
+                .clone()
+                .set("services/backend/mirror/percentage", 90 + round),
+            1 => setup.clone().service("more", "http://127.0.0.1:1"),
+            _ => setup.clone(),
+        };
+        gateway.become_(&changed).await;
+        assert!(told(&gateway).await["in_flight"].as_u64().unwrap() <= 8);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let tally = load.stop().await;
+    tally.is_clean();
+    println!("{}", tally.numbers());
+    assert!(told(&gateway).await["dropped"]["full"].as_u64().unwrap() > 0);
+    until_told(&gateway, "no copy is left", |told| told["in_flight"] == 0).await;
+    eventually("its connections are closed", || shadow.open() == 0).await;
 }

@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-use a3s_layers::mirror::{MAX_ANSWER, Mark, MirrorLayer, MirrorTold};
+use a3s_layers::error::{Failure, UpstreamError};
+use a3s_layers::failover::FailoverLayer;
+use a3s_layers::mirror::{MAX_ANSWER, Mark, MirrorLayer, MirrorTold, UnmarkLayer};
 use a3s_layers::peer::{Client, Peer, TrustedProxies};
+use a3s_layers::rescue::RescueLayer;
+use a3s_layers::retry::RetryLayer;
+use a3s_layers::trailers::TrailerGuard;
 use axum::body::{Body, Bytes};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Channel};
@@ -14,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_test::task;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
 
 type Service = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
 type Copies = UnboundedReceiver<Request<Bytes>>;
@@ -281,4 +286,100 @@ async fn one_layer_applied_twice_shares_its_state() {
         (3, 2),
         "every second of ten"
     );
+}
+
+/// A request that says that it is a copy, in every way there is.
+fn forged() -> Request<Body> {
+    let mut request = post("body");
+    request.extensions_mut().insert(TrailerGuard::new());
+    for name in ["x-mirrored", "x_mirrored"] {
+        request.headers_mut().append(name, "1".parse().unwrap());
+    }
+    request
+}
+
+#[tokio::test]
+async fn a_client_cannot_pass_for_a_copy_and_a_copy_stays_one() {
+    // Copies come to a service that has a mirror of its own, and from there to one that clients can reach as well.
+    let ((second, mut seconds), (last, mut lasts)) = (tells(Body::empty), tells(Body::empty));
+    let last = BoxCloneSyncService::new(UnmarkLayer::new().layer(last));
+    let second = MirrorLayer::new(last.clone()).layer(second);
+    let second = BoxCloneSyncService::new(second);
+    let (first, mut firsts) = tells(Body::empty);
+    let first = MirrorLayer::new(second.clone()).layer(first);
+
+    first.oneshot(forged()).await.unwrap();
+    let own = firsts.recv().await.unwrap();
+    assert!(own.headers().is_empty(), "{:?}", own.headers());
+    let mut trailers = HeaderMap::new();
+    trailers.insert(Mark::NAME, "1".parse().unwrap());
+    own.extensions()
+        .get::<TrailerGuard>()
+        .unwrap()
+        .strip(&mut trailers);
+    assert!(trailers.is_empty());
+    for copies in [&mut seconds, &mut lasts] {
+        let copy = copies.recv().await.unwrap();
+        assert_eq!(copy.headers()[Mark::NAME], "1");
+    }
+    // Who goes there by themselves.
+    last.oneshot(forged()).await.unwrap();
+    assert!(lasts.recv().await.unwrap().headers().is_empty());
+    second.oneshot(forged()).await.unwrap();
+    assert!(seconds.recv().await.unwrap().headers().is_empty());
+    let copy = lasts.recv().await.unwrap();
+    assert_eq!(copy.headers()[Mark::NAME], "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_its_time_does_not_keep_the_place_of_a_copy() {
+    let (shadow, mut copies) = tells(Body::empty);
+    let layer = MirrorLayer::new(shadow)
+        .max_in_flight(1)
+        .timeout(Duration::from_secs(5));
+    let (mut feed, body) = Channel::<Bytes>::new(4);
+    let mut asked = task::spawn(layer.layer(echo()).oneshot(post(Body::new(body))));
+    feed.send_data("slow".into()).await.unwrap();
+    assert!(asked.poll().is_pending());
+    assert_eq!(layer.counts().told().in_flight, 1);
+    tokio::time::sleep(Duration::from_millis(5_001)).await;
+    assert!(asked.is_woken() && asked.poll().is_pending());
+    let told = layer.counts().told();
+    assert_eq!((told.in_flight, told.dropped_incomplete), (0, 1));
+    // The request itself goes on, and others have their copies.
+    feed.send_data("ly".into()).await.unwrap();
+    drop(feed);
+    let answer = asked.await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(answer.to_bytes(), "slowly");
+    layer.layer(echo()).oneshot(post("fast")).await.unwrap();
+    assert_eq!(copies.recv().await.unwrap().body(), "fast");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_once_more_is_copied_once() {
+    let (shadow, mut copies) = tells(Body::empty);
+    let layer = MirrorLayer::new(shadow);
+    let unwell = service_fn(|request: Request<Body>| async {
+        request.into_body().collect().await?;
+        Ok::<_, BoxError>(Response::builder().status(503).body(Body::empty())?)
+    });
+    let retried = ServiceBuilder::new()
+        .layer(RetryLayer::new().max_retries(2).non_idempotent(true))
+        .layer(RescueLayer::new())
+        .layer(layer.clone())
+        .service(unwell);
+    retried.oneshot(post("again")).await.unwrap();
+    // A failover below reads the same body.
+    let breaks = service_fn(|request: Request<Body>| async {
+        let _ = request.into_body().frame().await;
+        Err::<Response<Body>, BoxError>(UpstreamError::from(Failure::Reset).into())
+    });
+    let failing = layer.layer(FailoverLayer::new(echo()).layer(breaks));
+    let mut put = post("elsewhere");
+    *put.method_mut() = http::Method::PUT;
+    failing.oneshot(put).await.unwrap();
+    until(&layer, |told| told.answered == 2).await;
+    assert_eq!(copies.recv().await.unwrap().body(), "again");
+    assert_eq!(copies.recv().await.unwrap().body(), "elsewhere");
+    assert!(copies.try_recv().is_err());
 }

@@ -9,9 +9,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::time::Sleep;
 use tower::{Service, ServiceExt};
 
 /// A copy of a request, but for its body.
@@ -86,6 +88,8 @@ pub(super) struct CopiedBody<M> {
     inner: Body,
     copied: Vec<u8>,
     copy: Option<Copy<M>>,
+    /// Set when the client is first waited for: most bodies are there by then.
+    deadline: Option<Pin<Box<Sleep>>>,
     send: fn(Copy<M>, Vec<u8>),
 }
 
@@ -105,14 +109,28 @@ impl<M> CopiedBody<M> {
             inner,
             copied: Vec::new(),
             copy: Some(copy),
+            deadline: None,
             send: Copy::send_with,
         }
     }
 
     fn lose(&mut self, lost: Lost) {
         self.copied = Vec::new();
+        self.deadline = None;
         if let Some(copy) = self.copy.take() {
             copy.place.lose(lost);
+        }
+    }
+
+    /// The client is waited for. One that takes its time does not keep the place of a copy.
+    fn wait(&mut self, cx: &mut Context<'_>) {
+        let Some(copy) = &self.copy else { return };
+        let timeout = copy.timeout;
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        if deadline.as_mut().poll(cx).is_ready() {
+            self.lose(Lost::Incomplete);
         }
     }
 
@@ -151,7 +169,11 @@ impl<M> http_body::Body for CopiedBody<M> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        if polled.is_pending() {
+            this.wait(cx);
+        }
+        let frame = ready!(polled);
         match &frame {
             Some(Ok(frame)) => {
                 this.add(frame);

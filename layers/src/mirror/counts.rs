@@ -28,7 +28,7 @@ pub struct MirrorTold {
     pub dropped_full: u64,
     /// Not made: the body was too long.
     pub dropped_too_large: u64,
-    /// Not made: the body did not come to its end, or had trailers.
+    /// Not made: the body did not come to its end, or not in time, or had trailers.
     pub dropped_incomplete: u64,
 }
 

@@ -31,13 +31,16 @@ mod counts;
 pub use counts::{MirrorCounts, MirrorTold};
 
 use crate::error::BoxError;
+use crate::own_header;
 use crate::peer::Client;
+use crate::replay::is_plain;
+use crate::retry::Retries;
 use axum::body::Body;
 use bytes::Bytes;
 use copy::{CopiedBody, Copy};
 use counts::Lost;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::header::{CONTENT_LENGTH, EXPECT, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, Request, Response};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -48,9 +51,17 @@ use tower::{Layer, Service};
 pub struct Mark(());
 
 impl Mark {
-    /// The header field that every copy has, with the value `1`. What a client says in it is removed, so that no
-    /// request can pass for a copy.
+    /// The header field that every copy has, with the value `1`. What a client says in it is removed, by a
+    /// [`MirrorLayer`] and an [`UnmarkLayer`], also where it writes `_` for `-`, or in trailers: no request can pass for
+    /// a copy.
     pub const NAME: HeaderName = HeaderName::from_static("x-mirrored");
+
+    /// Takes it off a request that is no copy.
+    fn take_off<B>(request: &mut Request<B>) {
+        if request.extensions().get::<Self>().is_none() {
+            own_header::clear(request, &Self::NAME);
+        }
+    }
 }
 
 /// Sends a copy of so many of a hundred requests to a shadow service too.
@@ -58,11 +69,11 @@ impl Mark {
 /// - Nobody waits for a copy: it is sent once the request's body has gone by, by a task of its own, and its answer is
 ///   read and thrown away, up to [`MAX_ANSWER`]. Whatever comes of it, the request never notices.
 /// - A body is copied as it streams, up to [`max_body`](Self::max_body). There is no copy of a request whose body is
-///   longer, does not come to its end, is not read to its end by the service, or has trailers; none of a `CONNECT` or
-///   an upgrade.
+///   longer, does not come to its end within the [`timeout`](Self::timeout), is not read to its end by the service, or
+///   has trailers; none of a `CONNECT` or an upgrade, and none of what a [retry](crate::retry) sends once more.
 /// - Which requests are copied is no chance: of any hundred in a row it is the percentage, spread evenly.
 /// - At most [`max_in_flight`](Self::max_in_flight) copies are being made or answered at a time, each for no longer than
-///   the [`timeout`](Self::timeout) once it was sent, so that memory is bounded by `max_in_flight` times `max_body`.
+///   the `timeout` once it was sent, so that memory is bounded by `max_in_flight` times `max_body`.
 ///   What is past that is dropped, and [counted](MirrorCounts).
 /// - A copy has the method, target and header of the request, but for the fields to be
 ///   [left out](Self::omit), and the [`Mark`]. Of its extensions it has the [`Client`].
@@ -118,7 +129,8 @@ impl<M> MirrorLayer<M> {
         self.with(|settings| settings.max_in_flight = max)
     }
 
-    /// How long a copy may take, from its sending to the end of its answer.
+    /// How long a request may take to send its body before there is no copy of it, and how long a copy may take, from
+    /// its sending to the end of its answer.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|settings| settings.timeout = timeout)
     }
@@ -181,7 +193,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        request.headers_mut().remove(Mark::NAME);
+        Mark::take_off(&mut request);
         let request = match self.layer.copy_of(&request) {
             None => request,
             Some(copy) if http_body::Body::is_end_stream(request.body()) => {
@@ -203,9 +215,8 @@ impl<M: Clone> MirrorLayer<M> {
             max_in_flight,
             ..
         } = *self.settings;
-        let is_for_one =
-            request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE);
-        if is_for_one || !self.counts.is_turn(percentage) {
+        let is_again = request.extensions().get::<Retries>().is_some();
+        if !is_plain(request) || is_again || !self.counts.is_turn(percentage) {
             return None;
         }
         let least = http_body::Body::size_hint(request.body()).lower();
@@ -233,17 +244,59 @@ impl<M: Clone> MirrorLayer<M> {
         *copy.version_mut() = request.version();
         let headers = copy.headers_mut();
         headers.clone_from(request.headers());
-        // The copy's body is at hand, and its length known.
-        for name in [&TRANSFER_ENCODING, &CONTENT_LENGTH]
+        // The copy's body is at hand, its length known, and nothing comes behind it.
+        for name in [&TRANSFER_ENCODING, &CONTENT_LENGTH, &EXPECT, &TRAILER]
             .into_iter()
             .chain(&self.settings.omit)
         {
             headers.remove(name);
         }
         headers.insert(Mark::NAME, HeaderValue::from_static("1"));
+        copy.extensions_mut().insert(Mark(()));
         if let Some(client) = request.extensions().get::<Client>() {
             copy.extensions_mut().insert(client.clone());
         }
         copy
+    }
+}
+
+/// Takes the [`Mark`] off requests that are no copies: for a service that copies are sent to, and that clients can
+/// reach as well.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UnmarkLayer(());
+
+impl UnmarkLayer {
+    /// For a service that copies are sent to.
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+impl<S> Layer<S> for UnmarkLayer {
+    type Service = Unmark<S>;
+
+    fn layer(&self, inner: S) -> Unmark<S> {
+        Unmark { inner }
+    }
+}
+
+/// The service made by [`UnmarkLayer`].
+#[derive(Debug, Clone)]
+pub struct Unmark<S> {
+    inner: S,
+}
+
+impl<S: Service<Request<B>>, B> Service<Request<B>> for Unmark<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        Mark::take_off(&mut request);
+        self.inner.call(request)
     }
 }

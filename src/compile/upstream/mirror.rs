@@ -2,8 +2,9 @@
 
 use super::{Services, Stack};
 use crate::compile::CompileError;
-use crate::config::MirrorConfig;
-use a3s_layers::mirror::{MirrorCounts, MirrorLayer};
+use crate::config::{GatewayConfig, MirrorConfig};
+use a3s_layers::mirror::{MirrorCounts, MirrorLayer, UnmarkLayer};
+use std::collections::HashSet;
 use std::sync::Arc;
 use tower::Layer;
 use tower::util::BoxCloneSyncService;
@@ -32,4 +33,32 @@ pub(super) fn around(
     let counts = Arc::clone(layer.counts());
     let stack = BoxCloneSyncService::new(layer.layer(service));
     Ok((Stack::Http(stack), counts))
+}
+
+/// The services that copies may come to: those of mirrors, and where their failovers lead.
+pub(super) fn shadows(config: &GatewayConfig) -> HashSet<&str> {
+    let mirrors = config
+        .services
+        .values()
+        .filter_map(|each| each.mirror.as_ref());
+    let mut open: Vec<&str> = mirrors.map(|mirror| &*mirror.service).collect();
+    let mut found = HashSet::new();
+    while let Some(name) = open.pop() {
+        if found.insert(name)
+            && let Some(service) = config.services.get(name)
+        {
+            open.extend(service.failover.iter().map(|failover| &*failover.service));
+        }
+    }
+    found
+}
+
+/// A service that believes the mark of a copy, because nobody else can set it.
+pub(super) fn unmarked(stack: Stack) -> Stack {
+    match stack {
+        Stack::Http(service) => {
+            Stack::Http(BoxCloneSyncService::new(UnmarkLayer::new().layer(service)))
+        }
+        tcp @ Stack::Tcp(_) => tcp,
+    }
 }

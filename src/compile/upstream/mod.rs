@@ -62,6 +62,8 @@ pub struct Service {
     own: Stack,
     pools: Vec<Arc<Pool>>,
     mirror: Option<Arc<MirrorCounts>>,
+    /// Whether copies may come to it.
+    is_shadow: bool,
     failover: Option<Arc<FailoverCourse>>,
     check: Option<Arc<Check>>,
 }
@@ -124,6 +126,7 @@ impl Service {
 pub(super) fn services(config: &GatewayConfig, kept: &Kept) -> Result<Services, CompileError> {
     let mut making = Making {
         config,
+        shadows: mirror::shadows(config),
         kept: &kept.services,
         addresses: &kept.addresses,
         made: Services::with_capacity(config.services.len()),
@@ -142,6 +145,8 @@ const MAX_DEPTH: usize = 64;
 /// Services are made after those that they lead to.
 struct Making<'c> {
     config: &'c GatewayConfig,
+    /// Those that copies may come to.
+    shadows: HashSet<&'c str>,
     kept: &'c Services,
     addresses: &'c Addresses,
     made: Services,
@@ -171,12 +176,23 @@ impl<'c> Making<'c> {
         let leads_to_same = || (config.leads_to()).all(|(_, other)| self.same.contains(other));
         let service = match before {
             // The same words are the same service, with its turn in the round and all.
-            Some(before) if before.config == *config && leads_to_same() => {
+            Some(before)
+                if before.config == *config
+                    && before.is_shadow == self.shadows.contains(name)
+                    && leads_to_same() =>
+            {
                 let before = before.clone();
                 self.same.insert(name);
                 before
             }
-            _ => service(name, config, before, &self.made, self.addresses)?,
+            _ => {
+                let mut service = service(name, config, before, &self.made, self.addresses)?;
+                if self.shadows.contains(name) {
+                    service.is_shadow = true;
+                    service.stack = mirror::unmarked(service.stack);
+                }
+                service
+            }
         };
         self.made.insert(name.into(), service);
         Ok(())
@@ -206,6 +222,7 @@ fn service(
         pools,
         failover: None,
         mirror: None,
+        is_shadow: false,
     };
     if let Some(failover) = &config.failover {
         let course = before.and_then(|before| before.failover.clone());
