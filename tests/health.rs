@@ -77,8 +77,15 @@ async fn standing(gateway: &TestGateway, service: &str) -> Vec<String> {
     let services = gateway.admin("/api/gateway/services").await;
     let services = services.as_array().unwrap();
     let service = services.iter().find(|each| each["name"] == service);
-    let servers = service.unwrap()["servers"].as_array().unwrap();
-    let words = servers.iter().map(|server| {
+    let service = service.unwrap();
+    let pools = match service["revisions"].as_array() {
+        Some(revisions) => revisions.iter().collect(),
+        None => vec![service],
+    };
+    let servers = pools
+        .iter()
+        .flat_map(|pool| pool["servers"].as_array().unwrap());
+    let words = servers.map(|server| {
         let state = server["state"].as_str().unwrap();
         match server["why"][state].as_str() {
             Some(why) => format!("{state}: {why}"),
@@ -999,6 +1006,111 @@ async fn servers_of_tcp_may_have_their_health_at_another_port() {
         assert!(Wire::new(stream).rest().await.0.is_empty());
     }
     assert_eq!(server.accepted(), 1);
+}
+
+#[tokio::test]
+async fn each_revision_has_its_own_health() {
+    let (sick, well) = (moody(&mood(500)).await, moody(&mood(200)).await);
+    let revision = |name: &str, servers: &[&Server]| {
+        let servers = servers.iter().map(|url| json!({ "url": url.to_string() }));
+        let servers: Vec<_> = servers.collect();
+        json!({ "name": name, "traffic_percent": 50, "servers": servers })
+    };
+    let revisions = json!([revision("one", &[&sick, &well]), revision("two", &[&sick])]);
+    let gateway = Setup::new()
+        .route("all", "PathPrefix(`/`)", "backend")
+        .admin()
+        .balancer("health_check", with(&json!({ "interval": "1h" })))
+        .set("services/backend/revisions", revisions)
+        .start()
+        .await;
+    let bad = "unhealthy: status 500";
+    stands(&gateway, &[bad, "healthy", bad]).await;
+    // Both of them asked one server once.
+    assert_eq!(probes(&sick), 1);
+    assert_eq!(requests(&sick), 0);
+}
+
+#[tokio::test]
+async fn a_server_at_a_unix_socket_is_asked_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let answering = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut wire = Wire::new(stream);
+        for status in ["200 OK", "500 Internal Server Error"] {
+            let head = wire.head().await;
+            assert_eq!(head.line, "GET /health HTTP/1.1");
+            assert_eq!(head.header("host").unwrap(), "localhost");
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            wire.send(answer).await;
+        }
+        (listener, wire)
+    });
+    let gateway = Setup::to(format!("unix:{}", path.display()))
+        .admin()
+        .balancer("health_check", check())
+        .start()
+        .await;
+    let held = within("two probes on one connection", answering)
+        .await
+        .unwrap();
+    stands(&gateway, &["unhealthy: status 500"]).await;
+    drop(held);
+    stands(&gateway, &["unhealthy: connection refused"]).await;
+    std::fs::remove_file(&path).unwrap();
+    stands(&gateway, &["unhealthy: no such socket"]).await;
+}
+
+#[tokio::test]
+async fn http2_that_never_comes_to_an_answer_is_bounded_too() {
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let rubbish = odd(|mut wire| async move {
+        let _ = wire.try_send([0xff; 1000]).await;
+        wire.hang().await;
+    });
+    let pings = odd(|mut wire| async move {
+        let mut said = wire.try_send(SETTINGS).await;
+        while said.is_ok() {
+            said = wire.try_send(PING).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let silent = odd(|mut wire| async move {
+        let _ = wire.try_send(SETTINGS).await;
+        wire.hang().await;
+    });
+    let servers = [rubbish.await, pings.await, silent.await];
+    let urls = servers.iter().map(|server| server.url("h2c"));
+    for kind in ["http", "grpc"] {
+        let check = json!({
+            "kind": kind,
+            "interval": "100ms",
+            "timeout": "200ms",
+            "unhealthy_threshold": 1,
+        });
+        let gateway = Setup::to_each(urls.clone())
+            .admin()
+            .balancer("health_check", check)
+            .start()
+            .await;
+        let (ended, late) = (
+            "unhealthy: the connection ended before an answer",
+            "unhealthy: timed out after 200ms",
+        );
+        stands(&gateway, &[ended, late, late]).await;
+        for server in &servers {
+            let accepted = server.accepted();
+            eventually("more probes", || server.accepted() >= accepted + 3).await;
+            assert!(server.open() <= 2, "{}", server.open());
+        }
+        drop(gateway);
+        for server in &servers {
+            eventually("all ends", || server.open() == 0).await;
+        }
+    }
 }
 
 #[tokio::test]

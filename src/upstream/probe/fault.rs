@@ -97,6 +97,7 @@ fn of_io(error: &io::Error) -> String {
         return printable.take(MAX_CHARS).collect();
     }
     match error.raw_os_error() {
+        Some(_) if error.kind() == io::ErrorKind::NotFound => "no such socket".to_owned(),
         Some(_) => error.kind().to_string(),
         None => error.to_string(),
     }
