@@ -10,6 +10,7 @@
 )]
 
 pub mod body;
+pub mod bystanders;
 pub mod client;
 pub mod dns;
 pub mod fake_redis;
