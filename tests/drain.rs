@@ -164,6 +164,42 @@ async fn where_every_server_is_drained_the_answer_is_503_and_the_gateway_degrade
 }
 
 #[tokio::test]
+async fn a_server_of_several_revisions_is_drained_in_all_of_them() {
+    let (a, b) = (named("a").await, named("b").await);
+    let (a_url, b_url) = (a.to_string(), b.to_string());
+    let revisions = json!([
+        { "name": "v1", "traffic_percent": 100, "servers": [{ "url": a_url }] },
+        { "name": "v2", "traffic_percent": 0, "servers": [{ "url": a_url }, { "url": b_url }] },
+    ]);
+    let setup = Setup::new()
+        .route("all", "PathPrefix(`/`)", "backend")
+        .set("services/backend/revisions", revisions);
+    let gateway = watched(setup).start().await;
+    let mut operator = Operator::of(&gateway).await;
+    let health = |gateway: &TestGateway| {
+        let health = gateway.health();
+        (health.status, health.services["backend"].available)
+    };
+    assert_eq!(health(&gateway), ("healthy", 1));
+    let here = page("backend", &a.address().to_string());
+    let reply = operator.ask(put(&here, r#"{"state": "drain"}"#)).await;
+    let drained: Vec<_> = (json_of(&reply).as_array().unwrap().iter())
+        .map(|server| [&server["url"], &server["revision"], &server["state"]].map(Value::clone))
+        .collect();
+    let expected = ["v1", "v2"].map(|revision| [json!(a_url), json!(revision), json!("drained")]);
+    assert_eq!(drained, expected);
+    // A revision without a share is no stand-in.
+    assert_eq!(health(&gateway), ("degraded", 0));
+    assert_eq!(gateway.h1().await.get("/").await.status, 503);
+    let up = "gateway_service_server_up{service=\"backend\"";
+    let series = |revision: &str, url: &str| {
+        gateway.metric(&format!("{up},server=\"{url}\",revision=\"{revision}\"}}"))
+    };
+    let all = [("v1", &a_url), ("v2", &a_url), ("v2", &b_url)].map(|(r, url)| series(r, url));
+    assert_eq!(all, [Some(0.0), Some(0.0), Some(1.0)]);
+}
+
+#[tokio::test]
 async fn a_server_is_named_by_its_place_or_by_its_url() {
     let (a, v6, socket) = (named("a").await, "http://[::1]:8001", "unix:/run/app.sock");
     let urls = [a.to_string(), v6.to_owned(), socket.to_owned()];

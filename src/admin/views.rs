@@ -1,7 +1,9 @@
 //! The answers of the admin API.
 
-use super::live::{Live, Reload, ServiceHandle, State};
+use super::live::{Live, PoolHandle, Reload, ServiceHandle, State};
+use crate::config::ServiceConfig;
 use crate::rule::Protocol;
+use crate::upstream::Server;
 use axum::Json;
 use axum::extract::State as Of;
 use axum::response::IntoResponse;
@@ -33,20 +35,32 @@ pub struct Health {
 pub struct ServiceHealth {
     /// Its servers; none where it has a fixed answer.
     pub servers: usize,
-    /// Those that take new requests: nothing is wrong with them, and their weight is not 0.
+    /// Those that take new requests: nothing is wrong with them, and their weight, or the share of their revision, is
+    /// not 0.
     pub available: usize,
 }
 
 impl ServiceHealth {
-    fn of(service: &ServiceHandle) -> Self {
-        let servers = service.servers();
-        let takes_new = servers
-            .iter()
-            .filter(|server| server.weight > 0 && server.endpoint.takes_new());
-        Self {
-            available: takes_new.count(),
-            servers: servers.len(),
+    fn of(service: &ServiceHandle, config: Option<&ServiceConfig>) -> Self {
+        let revisions = config.map_or(&[][..], |config| &config.revisions);
+        let has_share = |pool: &PoolHandle| {
+            let mut revisions = revisions.iter();
+            let name = pool.revision.as_deref();
+            !revisions.any(|each| name == Some(&*each.name) && each.traffic_percent == 0)
+        };
+        let takes_new = |server: &&Server| server.weight > 0 && server.endpoint.takes_new();
+        let mut health = Self {
+            servers: 0,
+            available: 0,
+        };
+        for pool in &service.pools {
+            let servers = pool.servers.list();
+            health.servers += servers.len();
+            if has_share(pool) {
+                health.available += servers.iter().filter(takes_new).count();
+            }
         }
+        health
     }
 }
 
@@ -59,7 +73,7 @@ impl Live {
         let mut services = BTreeMap::new();
         let mut lacks_servers = false;
         for service in &snapshot.services {
-            let health = ServiceHealth::of(service);
+            let health = ServiceHealth::of(service, snapshot.config.services.get(&*service.name));
             lacks_servers |= health.available == 0 && !service.pools.is_empty();
             services.insert(service.name.to_string(), health);
         }
