@@ -51,10 +51,11 @@ impl Check<'_> {
             service.load_balancer.as_ref(),
         );
         if balancer.is_some_and(|balancer| !balancer.servers.is_empty()) {
-            let message = format!("service `{name}` has both servers and revisions");
-            let problem = Problem::new(Code::Choice, message)
+            let message =
+                format!("service `{name}` has revisions, and these servers get no requests");
+            let problem = Problem::new(Code::Unused, message)
                 .also(self.at(&revisions), "the revisions")
-                .help("the servers belong to a revision".to_owned());
+                .help("list them in a revision".to_owned());
             self.report(
                 &keys!["services", name, "load_balancer", "servers"],
                 problem,

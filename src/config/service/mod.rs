@@ -92,10 +92,12 @@ impl ServiceConfig {
         }
     }
 
-    /// Its servers, those of every revision.
+    /// The servers that it has requests for: those of its revisions where there are any.
     pub fn servers(&self) -> impl Iterator<Item = &ServerConfig> {
-        let own = self.load_balancer.iter().flat_map(|each| &each.servers);
-        own.chain(self.revisions.iter().flat_map(|each| &each.servers))
+        let own = self.load_balancer.iter();
+        let own = own.filter(|_| self.revisions.is_empty());
+        own.flat_map(|each| &each.servers)
+            .chain(self.revisions.iter().flat_map(|each| &each.servers))
     }
 
     /// The other services that it leads to, each with the block that names it.

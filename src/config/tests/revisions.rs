@@ -128,7 +128,7 @@ fn each_problem_is_told_where_it_is() {
             r#"  load_balancer { servers = [{ url = "http://a" }] }
   revisions = [{ name = "v1", servers = [{ url = "http://a" }] }]"#,
             vec![
-                "18:29 E013 service `r` has both servers and revisions; the servers belong to a revision".to_owned(),
+                "18:29 W004 service `r` has revisions, and these servers get no requests; list them in a revision".to_owned(),
             ],
         ),
         (
