@@ -13,6 +13,7 @@
 //! use a3s_layers::balance::sticky::{Cookie, KeepLayer, SessionLayer, Sticky, Token};
 //! use a3s_layers::balance::{Balance, Member, Strategy};
 //! use a3s_layers::endpoint::{Endpoint, PlaceLayer};
+//! use axum::body::Body;
 //! use http::{Request, Response};
 //! use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 //!
@@ -26,7 +27,7 @@
 //!         service: ServiceBuilder::new()
 //!             .layer(PlaceLayer::new())
 //!             .layer(KeepLayer::new(&sticky, tokens(&endpoint)))
-//!             .service(service_fn(move |_: Request<()>| async move {
+//!             .service(service_fn(move |_: Request<Body>| async move {
 //!                 Ok::<_, tower::BoxError>(Response::new(number.to_string()))
 //!             })),
 //!         endpoint,
@@ -36,11 +37,11 @@
 //! let balance = Balance::new(Strategy::RoundRobin, vec![member(1), member(2)]).sticky(tokens);
 //! let service = SessionLayer::new(&sticky).layer(balance);
 //!
-//! let first = service.clone().oneshot(Request::new(())).await.unwrap();
+//! let first = service.clone().oneshot(Request::new(Body::empty())).await.unwrap();
 //! let cookie = &first.headers()["set-cookie"];
 //! assert_eq!(cookie, "session=00000000000000000000000000000001; Path=/");
 //! for _ in 0..3 {
-//!     let request = Request::get("/").header("cookie", cookie).body(()).unwrap();
+//!     let request = Request::get("/").header("cookie", cookie).body(Body::empty()).unwrap();
 //!     let next = service.clone().oneshot(request).await.unwrap();
 //!     assert!(!next.headers().contains_key("set-cookie"));
 //! }
