@@ -10,6 +10,9 @@
 
 #[path = "../../tests/support/redis.rs"]
 mod redis;
+#[allow(dead_code, unreachable_pub, reason = "it is for other tests too")]
+#[path = "../../tests/support/tools.rs"]
+mod tools;
 
 use a3s_layers::key::KeySource;
 use a3s_layers::rate_limit::distributed::{OnError, RedisRateLimitLayer, RedisServer};

@@ -24,6 +24,7 @@ pub mod rogue;
 pub mod running;
 pub mod server;
 pub mod tls;
+pub mod tools;
 pub mod wire;
 
 pub use client::{Client, Reply, request};

@@ -2,6 +2,7 @@
 //!
 //! Debian's and Ubuntu's program is in `redis-tools`, under another name; installing that starts no service.
 
+use super::tools;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -152,37 +153,7 @@ fn ask(port: u16, command: &str) -> io::Result<Vec<String>> {
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let found = || find("redis-server").or_else(|| find("redis-check-rdb"));
-        found().unwrap_or_else(|| {
-            install();
-            found().expect(
-                "redis-server: not installed, and `apt-get install redis-tools` did not help",
-            )
-        })
+        tools::find("redis-server")
+            .unwrap_or_else(|| tools::program("redis-check-rdb", "redis-tools"))
     })
-}
-
-fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(name))
-        .find(|program| program.is_file())
-}
-
-fn install() {
-    let apt = |args: &[&str]| {
-        let status = Command::new("apt-get")
-            .args(["-q", "-y", "-o", "DPkg::Lock::Timeout=120"])
-            .args(args)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status();
-        status.is_ok_and(|status| status.success())
-    };
-    let install = || apt(&["install", "--no-install-recommends", "redis-tools"]);
-    // A machine that is fresh knows of no packages.
-    if !install() && apt(&["update"]) {
-        install();
-    }
 }

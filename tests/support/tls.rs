@@ -39,6 +39,17 @@ impl Authority {
         self.directory.path().join(name)
     }
 
+    /// Its own certificate.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A certificate for `name`, and its key.
+    pub fn issue(&self, name: &str) -> (String, String) {
+        let (certificate, key) = self.certify(name);
+        (certificate.pem(), key.serialize_pem())
+    }
+
     /// The files of a certificate for `name` and of its key.
     pub fn files(&self, name: &str) -> (String, String) {
         let (certificate, key) = self.certify(name);
