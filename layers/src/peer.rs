@@ -45,14 +45,26 @@ impl TrustedProxies {
 }
 
 /// The other end of a connection, with the header values that speak of it, made once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     address: SocketAddr,
     ip_text: HeaderValue,
     local_port_text: HeaderValue,
     is_tls: bool,
+    tls: Option<TlsSession>,
     is_trusted: bool,
     trusted: TrustedProxies,
+}
+
+/// What was said and agreed on when a connection was encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSession {
+    /// The name that the client asked for (RFC 6066, 3), in lower case.
+    pub server_name: Option<Box<str>>,
+    /// The application protocol (RFC 7301), if one was agreed on.
+    pub alpn: Option<Box<[u8]>>,
+    /// The version, as `TLSv1.3`.
+    pub version: &'static str,
 }
 
 impl Peer {
@@ -75,7 +87,22 @@ impl Peer {
             trusted: trusted.clone(),
             address,
             is_tls,
+            tls: None,
         }
+    }
+
+    /// The same peer, once the connection is encrypted.
+    pub fn encrypted(&self, session: TlsSession) -> Self {
+        Self {
+            is_tls: true,
+            tls: Some(session),
+            ..self.clone()
+        }
+    }
+
+    /// What was agreed on when the connection was encrypted, where that was done by whoever made this.
+    pub fn tls(&self) -> Option<&TlsSession> {
+        self.tls.as_ref()
     }
 
     /// Address and port, IPv4 where the connection came as IPv4-mapped IPv6.

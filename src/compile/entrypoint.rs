@@ -4,11 +4,12 @@
 use super::middleware::Layers;
 use super::route::Routes;
 use super::stream::TcpRoutes;
-use super::{CompiledEntrypoint, Kept, Serves};
+use super::{CompileError, CompiledEntrypoint, Kept, Serves, tls};
 use crate::config::{EncodedSlash, EntrypointConfig, GatewayConfig, HttpConfig, Protocol};
 use crate::dispatch::table::{Route, Table};
 use crate::rule::{self, Rule};
 use crate::serve::http_server::HttpLimits;
+use crate::serve::tls::TlsLayer;
 use crate::stack::ConnectionLayer;
 use a3s_layers::connection::AllowLayer;
 use a3s_layers::peer::TrustedProxies;
@@ -24,7 +25,7 @@ pub(super) fn entrypoint(
     routes: &Routes,
     tcp_routes: &TcpRoutes,
     outer: &Layers<'_>,
-) -> CompiledEntrypoint {
+) -> Result<CompiledEntrypoint, CompileError> {
     let listens = |router: &str| {
         let names = &whole.routers[router].entrypoints;
         names.is_empty() || names.iter().any(|listed| listed == name)
@@ -35,22 +36,31 @@ pub(super) fn entrypoint(
             let routes = routes.map(|route| route.behind(&outer.http));
             http(&config.http, Table::new(routes.collect()))
         }
-        Protocol::Tcp => {
+        // The configuration's check knows of no UDP yet.
+        Protocol::Tcp | Protocol::Udp => {
             let routes = tcp_routes.iter().filter(|route| listens(&route.name));
             Serves::Tcp(Table::new(routes.cloned().collect()))
         }
     };
-    CompiledEntrypoint {
+    let tls = match &config.tls {
+        Some(tls) => Some(tls::terms(name, tls, config.protocol == Protocol::Http)?),
+        None => None,
+    };
+    let tls = tls.map(|terms| BoxCloneSyncServiceLayer::new(TlsLayer::new(terms)));
+    let mut admission = admission(config, outer);
+    // Who is not let in is not worth a handshake.
+    admission.extend(tls);
+    Ok(CompiledEntrypoint {
         name: name.into(),
         address: config.address.clone(),
         protocol: config.protocol,
         max_connections: config
             .max_connections
             .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
-        admission: admission(config, outer),
+        admission,
         trusted_proxies: TrustedProxies::new(config.trusted_proxies.iter().copied()),
         serves,
-    }
+    })
 }
 
 /// Who is not allowed at all takes nobody's place.

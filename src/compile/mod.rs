@@ -8,6 +8,7 @@ mod entrypoint;
 mod middleware;
 mod route;
 mod stream;
+mod tls;
 mod upstream;
 
 use crate::config::{Address, GatewayConfig, Protocol};
@@ -113,6 +114,14 @@ pub enum CompileError {
         /// What is wrong.
         source: crate::upstream::tls::TlsError,
     },
+    /// What an entrypoint names cannot be used.
+    #[error("entrypoint `{entrypoint}`: {source}")]
+    Entrypoint {
+        /// The entrypoint.
+        entrypoint: String,
+        /// What is wrong.
+        source: tower::BoxError,
+    },
     /// What a middleware names cannot be used.
     #[error("middleware `{middleware}`: {source}")]
     Middleware {
@@ -137,14 +146,7 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
         .iter()
         .map(|(name, entrypoint)| {
             let outer = middleware::layers(&entrypoint.middlewares, config, &middlewares)?;
-            Ok(entrypoint::entrypoint(
-                name,
-                entrypoint,
-                config,
-                &routes,
-                &tcp_routes,
-                &outer,
-            ))
+            entrypoint::entrypoint(name, entrypoint, config, &routes, &tcp_routes, &outer)
         })
         .chain(entrypoint::admin(config, kept).map(Ok))
         .collect::<Result<_, CompileError>>()?;

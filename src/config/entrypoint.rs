@@ -1,5 +1,6 @@
 //! `entrypoints "name" { }`: where the gateway listens.
 
+use super::TlsConfig;
 use super::values::{Address, duration, net, size};
 use crate::rule;
 use ipnet::IpNet;
@@ -24,6 +25,9 @@ pub struct EntrypointConfig {
     /// The peers whose forwarded headers are believed.
     #[serde(default, deserialize_with = "net::list")]
     pub trusted_proxies: Vec<IpNet>,
+    /// Ends TLS: every client of the entrypoint must speak it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
     /// The middlewares of every request that comes in here, before those of its router.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub middlewares: Vec<String>,
@@ -41,6 +45,7 @@ impl EntrypointConfig {
             max_connections: None,
             tcp_allowed_ips: Vec::new(),
             trusted_proxies: Vec::new(),
+            tls: None,
             middlewares: Vec::new(),
             http: HttpConfig::default(),
         }
@@ -56,6 +61,8 @@ pub enum Protocol {
     Http,
     /// Connections, whatever is said on them.
     Tcp,
+    /// Datagrams.
+    Udp,
 }
 
 impl Protocol {
@@ -64,6 +71,7 @@ impl Protocol {
         match self {
             Protocol::Http => rule::Protocol::Http,
             Protocol::Tcp => rule::Protocol::Tcp,
+            Protocol::Udp => rule::Protocol::Udp,
         }
     }
 }

@@ -24,6 +24,7 @@ mod source;
 mod syntax;
 mod template;
 pub(crate) mod text_file;
+mod tls;
 mod tree;
 mod values;
 mod walk;
@@ -52,6 +53,7 @@ pub use service::{
     MirrorConfig, OutlierConfig, RespondConfig, RevisionConfig, SameSite, ServerConfig,
     ServiceConfig, StickyConfig, StickyTo, Strategy, TimeoutsConfig, UpstreamTlsConfig,
 };
+pub use tls::{CertificateConfig, ClientAuthConfig, ClientAuthMode, TlsConfig, TlsVersion};
 pub use values::{
     Accepted, Address, ErrorStatuses, FinalStatuses, HttpUrl, Keys, NameServer, Pattern, RuleText,
     Scheme, Secret, ServerUrl, ValueError,

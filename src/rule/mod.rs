@@ -43,8 +43,10 @@ use std::sync::Arc;
 pub enum Protocol {
     /// Requests.
     Http,
-    /// Connections, and UDP sessions.
+    /// Connections.
     Tcp,
+    /// Datagrams, by the session that they belong to.
+    Udp,
 }
 
 /// A parsed rule. Two rules are equal when they mean the same by their structure, however they were written.
@@ -107,7 +109,7 @@ pub enum PathPattern {
 }
 
 impl Rule {
-    /// Parses the rule of an HTTP router, or of a TCP or UDP one.
+    /// Parses the rule of a router for `protocol`.
     pub fn parse(text: &str, protocol: Protocol) -> Result<Self, RuleError> {
         let parsed = parse::parse(text, protocol)?;
         Ok(Self {

@@ -141,8 +141,12 @@ impl<'a> Parser<'a> {
             ));
         }
         let matcher = signature.build(&arguments)?;
-        if self.protocol == Protocol::Tcp && !signature.is_for(Protocol::Tcp) {
-            return self.tcp_catch_all(&matcher, span);
+        if !signature.is_for(self.protocol) {
+            return self.catch_all(&matcher, span);
+        }
+        if self.protocol == Protocol::Udp && matcher.asks_client_hello() {
+            let message = "a datagram has no server name".to_owned();
+            return Err(error(span, message, Some("write HostSNI(`*`)".to_owned())));
         }
         warn::check(&matcher, &arguments, &mut self.warnings);
         if matcher.asks_client_hello() {
@@ -167,7 +171,7 @@ impl<'a> Parser<'a> {
             let message = format!("unknown matcher `{name}`");
             return Err(error(span.clone(), message, help));
         };
-        let is_catch_all = self.protocol == Protocol::Tcp && signature.name == "PathPrefix";
+        let is_catch_all = self.protocol != Protocol::Http && signature.name == "PathPrefix";
         if signature.is_for(self.protocol) || is_catch_all {
             return Ok(signature);
         }
@@ -178,6 +182,7 @@ impl<'a> Parser<'a> {
             (Protocol::Tcp, "Host") => ("TCP", Some("HostSNI")),
             (Protocol::Tcp, "HostRegexp") => ("TCP", Some("HostSNIRegexp")),
             (Protocol::Tcp, _) => ("TCP", None),
+            (Protocol::Udp, _) => ("UDP", None),
         };
         Err(error(
             span.clone(),
@@ -187,14 +192,18 @@ impl<'a> Parser<'a> {
     }
 
     /// ``PathPrefix(`/`)`` was the catch-all of stream entrypoints, too.
-    fn tcp_catch_all(&mut self, matcher: &Matcher, span: Range<usize>) -> Result<Expr, RuleError> {
-        let help = Some("write HostSNI(`*`) to take every connection".to_owned());
+    fn catch_all(&mut self, matcher: &Matcher, span: Range<usize>) -> Result<Expr, RuleError> {
+        let (router, each) = match self.protocol {
+            Protocol::Udp => ("UDP", "datagram"),
+            _ => ("TCP", "connection"),
+        };
+        let help = Some(format!("write HostSNI(`*`) to take every {each}"));
         if !matches!(matcher, Matcher::PathPrefix(prefix) if **prefix == *"/") {
-            let message = "`PathPrefix` is not for TCP routers".to_owned();
+            let message = format!("`PathPrefix` is not for {router} routers");
             return Err(error(span, message, help));
         }
         self.warnings.push(RuleWarning {
-            message: "a connection has no path".to_owned(),
+            message: format!("a {each} has no path"),
             span: span.start..self.at,
             help,
         });
@@ -352,7 +361,7 @@ impl<'a> Parser<'a> {
     fn example(&self) -> &'static str {
         match self.protocol {
             Protocol::Http => "Host(`example.com`)",
-            Protocol::Tcp => "HostSNI(`*`)",
+            Protocol::Tcp | Protocol::Udp => "HostSNI(`*`)",
         }
     }
 }

@@ -163,6 +163,8 @@ impl Signature {
         match protocol {
             Protocol::Http => self.http,
             Protocol::Tcp => self.tcp,
+            // There is no handshake to look into.
+            Protocol::Udp => self.tcp && self.name != "ALPN" && self.name != "HostSNIRegexp",
         }
     }
 

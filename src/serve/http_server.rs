@@ -121,14 +121,27 @@ where
 {
     let Connection {
         mut io,
+        mut ahead,
         peer,
         mut ticket,
     } = connection;
     let limits = &shared.limits;
+    let alpn = peer.tls().and_then(|tls| tls.alpn.as_deref());
+    let has_agreed = alpn.map(|protocol| protocol == b"h2");
     let mut patience = limits.header_timeout;
     let mut is_known = false;
-    while let Some(ahead) = await_bytes(&mut io, &mut ticket, patience, is_known).await {
-        let is_h2 = !is_known && ahead.starts_with(H2_PREFACE);
+    loop {
+        let read = await_bytes(
+            &mut io,
+            std::mem::take(&mut ahead),
+            &mut ticket,
+            patience,
+            is_known,
+        );
+        let Some(ahead) = read.await else {
+            return;
+        };
+        let is_h2 = has_agreed.unwrap_or_else(|| !is_known && ahead.starts_with(H2_PREFACE));
         let exchanges = Arc::new(Exchanges::default());
         let closing = Arc::new(AtomicBool::new(false));
         let service = Exchange {
@@ -174,7 +187,7 @@ async fn serve_h2<S>(
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    if !shared.limits.h2c {
+    if !shared.limits.h2c && !service.peer.is_tls() {
         let refusal = Refusal::Malformed("HTTP/2 is not spoken here");
         return refusal.write_to(guard.into_io()).await;
     }
@@ -223,24 +236,25 @@ where
 /// went away, said nothing for too long, or must go.
 async fn await_bytes(
     io: &mut Socket,
+    mut ahead: BytesMut,
     ticket: &mut Ticket,
     patience: Duration,
     is_known: bool,
 ) -> Option<BytesMut> {
     let read = async {
-        // Nothing is allocated for a client that is silent.
-        io.readable().await.ok()?;
-        // An ordinary head fits, and is then read in one piece.
-        let mut ahead = BytesMut::with_capacity(1024);
         loop {
+            let common = ahead.len().min(H2_PREFACE.len());
+            let is_whole = common == H2_PREFACE.len();
+            if is_whole || ahead[..common] != H2_PREFACE[..common] || (is_known && common > 0) {
+                return Some(ahead);
+            }
+            // Nothing is allocated for a client that is silent.
+            io.readable().await.ok()?;
+            // An ordinary head fits, and is then read in one piece.
+            ahead.reserve(1024);
             match io.read_buf(&mut ahead).await {
                 Ok(read) if read > 0 => {}
                 _ => return None,
-            }
-            let common = ahead.len().min(H2_PREFACE.len());
-            let is_whole = common == H2_PREFACE.len();
-            if is_known || is_whole || ahead[..common] != H2_PREFACE[..common] {
-                return Some(ahead);
             }
         }
     };

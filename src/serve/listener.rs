@@ -5,6 +5,7 @@ use crate::stack::drain::Drain;
 use crate::stack::{Connection, ConnectionService, Socket};
 use a3s_layers::peer::{Peer, TrustedProxies};
 use arc_swap::ArcSwap;
+use bytes::BytesMut;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use socket2::{Domain, SockAddr, SockRef, Type};
@@ -287,14 +288,20 @@ fn start(
         ));
         let service = handling.service.clone();
         drop(handling);
+        let connection = Connection {
+            io,
+            ahead: BytesMut::new(),
+            peer,
+            ticket,
+        };
         // Its error type has no value.
-        let _ = service.oneshot(Connection { io, peer, ticket }).await;
+        let _ = service.oneshot(connection).await;
     });
 }
 
 fn open(fd: OwnedFd, is_unix: bool) -> io::Result<Socket> {
     if is_unix {
-        return Ok(Socket::Unix(UnixStream::from_std(fd.into())?));
+        return Ok(UnixStream::from_std(fd.into())?.into());
     }
-    Ok(Socket::Tcp(TcpStream::from_std(fd.into())?))
+    Ok(TcpStream::from_std(fd.into())?.into())
 }

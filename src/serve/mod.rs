@@ -7,5 +7,6 @@ mod guard;
 pub mod http_server;
 pub mod listener;
 mod refusal;
+pub mod tls;
 mod walk;
 pub mod worker;

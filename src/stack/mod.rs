@@ -1,13 +1,15 @@
 //! The shapes that flow through the house: one request, one response, one kind of service.
 
+pub mod crypto;
 pub mod drain;
 mod socket;
 
-pub use socket::Socket;
+pub use socket::{Raw, Socket};
 
 use a3s_layers::connection::HasPeer;
 use a3s_layers::peer::Peer;
 use axum::body::Body;
+use bytes::BytesMut;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,6 +36,8 @@ pub type HttpLayer = BoxCloneSyncServiceLayer<HttpService, Request, Response, In
 pub struct Connection {
     /// The bytes.
     pub io: Socket,
+    /// What was read of them to see what they are, and is to be read again before the rest.
+    pub ahead: BytesMut,
     /// The client's end.
     pub peer: Arc<Peer>,
     /// Tells it when to end, and the listener that it has.

@@ -2,7 +2,7 @@
 
 use super::race::{by_turns, race};
 use super::tls::TlsError;
-use crate::stack::Socket;
+use crate::stack::{Raw, Socket};
 use a3s_layers::error::{Failure, UpstreamError};
 use http::uri::Authority;
 use hyper_util::rt::TokioIo;
@@ -178,7 +178,7 @@ impl Origin {
         let io = self.connect().await?;
         let h2 = match &io {
             Socket::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
-            Socket::Tcp(_) | Socket::Unix(_) => self.scheme == Scheme::H2c,
+            Socket::Plain(_) => self.scheme == Scheme::H2c,
         };
         self.speaks_h2.store(h2, Ordering::Relaxed);
         Ok((TokioIo::new(io), h2))
@@ -195,7 +195,7 @@ impl Origin {
 
     async fn open(&self) -> io::Result<Socket> {
         let stream = match &self.target {
-            Target::Unix(path) => return Ok(Socket::Unix(connect_unix(path).await?)),
+            Target::Unix(path) => return Ok(connect_unix(path).await?.into()),
             Target::Addresses(addresses) => self.reach(addresses).await?,
             Target::Name(host, port) => {
                 let found = lookup_host((&**host, *port)).await?;
@@ -204,11 +204,11 @@ impl Origin {
         };
         stream.set_nodelay(true)?;
         Ok(match &self.tls {
-            None => Socket::Tcp(stream),
+            None => stream.into(),
             Some(tls) => {
                 let connector = TlsConnector::from(Arc::clone(&tls.config));
-                let stream = connector.connect(tls.name.clone(), stream).await?;
-                Socket::Tls(Box::new(stream))
+                let stream = connector.connect(tls.name.clone(), Raw::Tcp(stream));
+                Socket::Tls(Box::new(stream.await?.into()))
             }
         })
     }

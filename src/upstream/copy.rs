@@ -8,6 +8,7 @@
 //! is watched for that meanwhile: a client who is gone must not keep his place for as long as a server likes.
 
 use crate::stack::Socket;
+use bytes::BytesMut;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
@@ -29,6 +30,13 @@ pub(super) struct Copied {
     pub(super) to_client: u64,
 }
 
+/// What was read already of either side, and goes before the rest.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    pub(super) of_client: BytesMut,
+    pub(super) of_server: BytesMut,
+}
+
 /// A stream whose other end may break off while nobody reads.
 pub(super) trait Breaks {
     /// Waits until the other end has broken off. That it has said all that it had to say is no such thing.
@@ -41,17 +49,19 @@ impl Breaks for Socket {
     }
 }
 
-/// Copies until both sides have said all that they had to say. The end of one is passed on and does not end the
+/// Copies until both sides have said all that they had to say, first of all what was read `ahead`. The end of one is passed on and does not end the
 /// other.
 ///
 /// # Errors
 /// One side broke off. What it has said before that is passed on as far as the other takes it without a wait.
-pub(super) async fn copy<C, S>(client: &mut C, server: &mut S) -> io::Result<Copied>
+pub(super) async fn copy<C, S>(client: &mut C, server: &mut S, ahead: Ahead) -> io::Result<Copied>
 where
     C: AsyncRead + AsyncWrite + Breaks + Unpin,
     S: AsyncRead + AsyncWrite + Breaks + Unpin,
 {
     let mut ways = Ways::default();
+    ways.to_server.begin_with(ahead.of_client);
+    ways.to_client.begin_with(ahead.of_server);
     loop {
         let polled = std::future::poll_fn(|cx| Poll::Ready(ways.poll(cx, client, server)));
         if let Poll::Ready(copied) = polled.await {
@@ -191,6 +201,12 @@ enum State {
 }
 
 impl Way {
+    /// What was read of its source already.
+    fn begin_with(&mut self, ahead: BytesMut) {
+        self.copied = ahead.len() as u64;
+        self.rest = ahead.into();
+    }
+
     /// Whether its source is read from, and not left alone because of a peer who does not read, or since it has ended.
     fn reads(&self) -> bool {
         self.written == self.rest.len() && self.state != State::Over
@@ -416,7 +432,7 @@ mod tests {
     ) {
         let (client, mut client_end) = duplex(room);
         let (server, mut server_end) = duplex(room);
-        let copying = async move { copy(&mut client_end, &mut server_end).await };
+        let copying = async move { copy(&mut client_end, &mut server_end, Ahead::default()).await };
         (task::spawn(copying), client, server)
     }
 
@@ -482,7 +498,7 @@ mod tests {
             .read(b" more")
             .build();
         let (client, mut client_end) = duplex(64);
-        let copying = async move { copy(&mut client_end, &mut server).await };
+        let copying = async move { copy(&mut client_end, &mut server, Ahead::default()).await };
         let (mut reading, mut writing) = tokio::io::split(client);
         writing.write_all(b"question").await.unwrap();
         let answering = async move {
@@ -502,8 +518,8 @@ mod tests {
             let mut one = Builder::new().read(b"half").read_error(broken()).build();
             let (_other, mut other_end) = duplex(64);
             let copied = match server_breaks {
-                true => copy(&mut other_end, &mut one).await,
-                false => copy(&mut one, &mut other_end).await,
+                true => copy(&mut other_end, &mut one, Ahead::default()).await,
+                false => copy(&mut one, &mut other_end, Ahead::default()).await,
             };
             assert_eq!(copied.unwrap_err().kind(), ErrorKind::ConnectionReset);
         }
@@ -523,8 +539,8 @@ mod tests {
             let (mut other, _alive, mut other_end) = kernel(8);
             let copying = async move {
                 match is_client {
-                    true => copy(&mut one_end, &mut other_end).await,
-                    false => copy(&mut other_end, &mut one_end).await,
+                    true => copy(&mut one_end, &mut other_end, Ahead::default()).await,
+                    false => copy(&mut other_end, &mut one_end, Ahead::default()).await,
                 }
             };
             let mut copying = task::spawn(copying);
@@ -562,7 +578,7 @@ mod tests {
     async fn a_server_hears_a_client_out_who_is_gone_as_long_as_it_listens() {
         let (mut client, tell, mut client_end) = kernel(64);
         let (mut server, _alive, mut server_end) = kernel(8);
-        let copying = async move { copy(&mut client_end, &mut server_end).await };
+        let copying = async move { copy(&mut client_end, &mut server_end, Ahead::default()).await };
         let mut copying = task::spawn(copying);
         client.write_all(&[7; 40]).await.unwrap();
         assert!(copying.poll().is_pending());
@@ -587,8 +603,8 @@ mod tests {
             let (mut other, _alive, mut other_end) = kernel(64);
             let copying = async move {
                 match is_client {
-                    true => copy(&mut one_end, &mut other_end).await,
-                    false => copy(&mut other_end, &mut one_end).await,
+                    true => copy(&mut one_end, &mut other_end, Ahead::default()).await,
+                    false => copy(&mut other_end, &mut one_end, Ahead::default()).await,
                 }
             };
             let mut copying = task::spawn(copying);
@@ -612,7 +628,7 @@ mod tests {
         let mut client = Builder::new().write_error(reset).read(b"ha").build();
         let (mut server, mut server_end) = duplex(64);
         server.write_all(b"answer").await.unwrap();
-        let copied = copy(&mut client, &mut server_end).await;
+        let copied = copy(&mut client, &mut server_end, Ahead::default()).await;
         assert_eq!(copied.unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 }

@@ -4,7 +4,7 @@
 //! one is dialled.
 
 use super::connect::Origin;
-use super::copy::{Copied, copy};
+use super::copy::{Ahead, Copied, copy};
 use crate::stack::drain::{Phase, Ticket};
 use crate::stack::{Connection, Socket};
 use a3s_layers::balance::{Balanced, HashOn};
@@ -12,6 +12,7 @@ use a3s_layers::endpoint::{InFlight, Placed};
 use a3s_layers::error::{BoxError, Chain, Failure};
 use a3s_layers::failover::FailoverCourse;
 use a3s_layers::tried::Tried;
+use bytes::BytesMut;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -267,16 +268,21 @@ impl Service<Connection> for TcpForward {
 async fn serve(servers: DialService, connection: Connection) -> Result<Copied, BoxError> {
     let Connection {
         io,
+        ahead,
         peer,
         mut ticket,
     } = connection;
+    let ahead = Ahead {
+        of_client: ahead,
+        of_server: BytesMut::new(),
+    };
     watch(&io);
     let mut client = Unfinished::new(io);
     let dialled = servers.oneshot(Dial::new(peer.address().ip()));
     let Dialled { io, _in_flight } = unless_over(&mut ticket, dialled).await?;
     watch(&io);
     let mut server = Unfinished::new(io);
-    let copied = unless_over(&mut ticket, copy(&mut client.io, &mut server.io)).await?;
+    let copied = unless_over(&mut ticket, copy(&mut client.io, &mut server.io, ahead)).await?;
     client.finish();
     server.finish();
     Ok(copied)

@@ -1,12 +1,13 @@
 //! TLS to the servers: whom to believe, and who we say we are.
 
+use crate::stack::crypto::provider;
 use rustls::ClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// What is written about TLS to a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -42,12 +43,6 @@ pub enum TlsError {
     /// A name that no certificate can have.
     #[error("`{0}` is not a server name")]
     Name(String),
-}
-
-/// Installs the crypto provider of this process, once.
-pub fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
 }
 
 /// Reads the files and makes the client side of TLS, offering HTTP/2 and HTTP/1.1.

@@ -283,7 +283,7 @@ fn load_balancer(
                 pool::balanced(name, config, config.strategy, None, sessions, members);
             (Stack::Http(pool::stack(balance, sessions)), pool)
         }
-        Protocol::Tcp => {
+        Protocol::Tcp | Protocol::Udp => {
             let (stack, pool) = pool::tcp(name, config, members);
             (Stack::Tcp(stack), pool)
         }

@@ -3,6 +3,7 @@
 use super::Check;
 use super::circle::{MAX_DEPTH, endless};
 use super::place::keys;
+use super::protocols::kind;
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
 use crate::config::{FailoverConfig, MirrorConfig, ServiceConfig};
@@ -74,8 +75,8 @@ impl Check<'_> {
             ),
         ] {
             if is_set {
-                let message =
-                    format!("`{key}` is for requests, and the servers are for connections");
+                let takes = kind(service.protocol());
+                let message = format!("`{key}` is for requests, and the servers are for {takes}");
                 self.report(&at(key), Problem::new(Code::Mixed, message));
             }
         }

@@ -13,6 +13,7 @@ mod revisions;
 mod routers;
 mod services;
 mod sticky;
+mod tls;
 
 pub(crate) use middlewares::Place;
 pub(crate) use place::{Key, Tree};
@@ -55,6 +56,7 @@ impl GatewayConfig {
         check.admin();
         check.dns();
         check.ranges();
+        check.entrypoints_tls();
         check.routers();
         check.services();
         check.leads();

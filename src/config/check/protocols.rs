@@ -1,12 +1,12 @@
-//! Requests and connections: what is for the one is not for the other.
+//! Requests, connections and datagrams: what is for the one is not for the others.
 
 use super::Check;
 use super::place::{Key, keys};
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
 use crate::config::{
-    ADMIN_SERVICE, EntrypointConfig, GatewayConfig, HttpConfig, LoadBalancerConfig,
-    MiddlewareConfig, RouterConfig, Scheme, ServiceConfig, TimeoutsConfig, UpstreamTlsConfig,
+    self, ADMIN_SERVICE, EntrypointConfig, GatewayConfig, HttpConfig, LoadBalancerConfig,
+    MiddlewareConfig, RouterConfig, ServiceConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use crate::rule::Protocol;
 use a3s_layers::balance::HashOn;
@@ -20,13 +20,7 @@ pub(super) fn kind(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http => "requests",
         Protocol::Tcp => "connections",
-    }
-}
-
-fn other(protocol: Protocol) -> Protocol {
-    match protocol {
-        Protocol::Http => Protocol::Tcp,
-        Protocol::Tcp => Protocol::Http,
+        Protocol::Udp => "datagrams",
     }
 }
 
@@ -38,11 +32,16 @@ impl Check<'_> {
     pub(super) fn protocols(&mut self) {
         let config = self.config;
         for (name, entrypoint) in &config.entrypoints {
-            // Whatever is spoken on them, connections come first.
-            if entrypoint.protocol.of_routers() == Protocol::Tcp {
-                self.tcp_entrypoint(name, entrypoint);
+            let protocol = entrypoint.protocol.of_routers();
+            if protocol == Protocol::Udp {
+                let problem = Problem::new(Code::InvalidValue, "UDP is not served yet");
+                self.report(&keys!["entrypoints", name, "protocol"], problem);
+            }
+            // Where requests are what comes out of connections, those come first.
+            if protocol != Protocol::Http {
+                self.keys_of_http(name, entrypoint);
                 let user = ("entrypoint", "entrypoints", name.as_str());
-                self.strays(user, &entrypoint.middlewares, Protocol::Tcp);
+                self.strays(user, &entrypoint.middlewares, protocol);
             }
         }
         let mut services = Services::from([(ADMIN_SERVICE, Protocol::Http)]);
@@ -73,9 +72,9 @@ impl Check<'_> {
             };
             for (block, other) in service.leads_to() {
                 let place = keys!["services", name, block, "service"];
-                if block == "mirror" && protocol == Protocol::Tcp {
-                    let message =
-                        format!("service `{name}` is for connections, which have no copies");
+                if block == "mirror" && protocol != Protocol::Http {
+                    let takes = kind(protocol);
+                    let message = format!("service `{name}` is for {takes}, which have no copies");
                     self.report(&place, mixed(message));
                 } else {
                     let user = format!("service `{name}`");
@@ -93,13 +92,18 @@ impl Check<'_> {
     }
 
     /// Keys of HTTP on an entrypoint that does not speak it.
-    fn tcp_entrypoint(&mut self, name: &str, entrypoint: &EntrypointConfig) {
+    fn keys_of_http(&mut self, name: &str, entrypoint: &EntrypointConfig) {
         let keys = [
             ("http", entrypoint.http != HttpConfig::default()),
             ("trusted_proxies", !entrypoint.trusted_proxies.is_empty()),
         ];
+        let one = match entrypoint.protocol {
+            config::Protocol::Udp => "UDP",
+            _ => "TCP",
+        };
         for (key, _) in keys.iter().filter(|(_, is_set)| *is_set) {
-            let message = format!("`{key}` is for entrypoints of HTTP, and `{name}` is one of TCP");
+            let message =
+                format!("`{key}` is for entrypoints of HTTP, and `{name}` is one of {one}");
             self.report(&keys!["entrypoints", name, *key], mixed(message));
         }
     }
@@ -107,20 +111,21 @@ impl Check<'_> {
     fn router(&mut self, name: &str, router: &RouterConfig, protocol: Protocol) {
         let config = self.config;
         for (index, named) in router.entrypoints.iter().enumerate() {
-            let entrypoint = config.entrypoints.get(named);
-            if entrypoint.is_some_and(|each| each.protocol.of_routers() != protocol) {
+            let there = config.entrypoints.get(named);
+            let there = there.map(|entrypoint| entrypoint.protocol.of_routers());
+            if let Some(there) = there.filter(|there| *there != protocol) {
                 let message = format!(
                     "router `{name}` takes {}, and entrypoint `{named}` is for {}",
                     kind(protocol),
-                    kind(other(protocol))
+                    kind(there)
                 );
                 let place = keys!["routers", name, "entrypoints", index];
                 self.report(&place, mixed(message));
             }
         }
-        if protocol == Protocol::Tcp && router.timeout.is_some() {
-            let message =
-                format!("`timeout` is for requests, and router `{name}` takes connections");
+        if protocol != Protocol::Http && router.timeout.is_some() {
+            let takes = kind(protocol);
+            let message = format!("`timeout` is for requests, and router `{name}` takes {takes}");
             self.report(&keys!["routers", name, "timeout"], mixed(message));
         }
     }
@@ -157,7 +162,10 @@ impl Check<'_> {
                 continue;
             };
             let kind = stray.kind();
-            let (takes, for_) = (self::kind(protocol), self::kind(other(protocol)));
+            let (takes, for_) = (
+                self::kind(protocol),
+                self::kind(stray.settings().protocol()),
+            );
             let message =
                 format!("{what} `{user}` takes {takes}, and `{name}` is for {for_}: `{kind}`");
             let place = keys![section, user, "middlewares", index];
@@ -190,13 +198,13 @@ impl Check<'_> {
 
     /// Servers of both kinds, and keys that one of them knows nothing of.
     fn servers(&mut self, name: &str, balancer: &LoadBalancerConfig, protocol: Protocol) {
-        let is_tcp = |scheme| scheme == Scheme::Tcp;
         for (index, server) in balancer.servers.iter().enumerate() {
-            if is_tcp(server.url.scheme()) != (protocol == Protocol::Tcp) {
+            let takes = server.url.scheme().protocol();
+            if takes != protocol {
                 let message = format!(
                     "service `{name}` is for {}, and this server for {}",
                     kind(protocol),
-                    kind(other(protocol))
+                    kind(takes)
                 );
                 let place = keys!["services", name, "load_balancer", "servers", index, "url"];
                 self.report(&place, mixed(message));
@@ -220,7 +228,8 @@ impl Check<'_> {
         ];
         for (path, _) in keys.iter().filter(|(_, is_set)| *is_set) {
             let key = path.last().copied().unwrap_or_default();
-            let message = format!("`{key}` is for requests, and the servers are for connections");
+            let takes = kind(protocol);
+            let message = format!("`{key}` is for requests, and the servers are for {takes}");
             let here = ["services", name, "load_balancer"].into_iter();
             let place: Vec<_> = here.chain(path.iter().copied()).map(Key::Name).collect();
             self.report(&place, mixed(message));

@@ -33,6 +33,10 @@ impl Check<'_> {
                     10_000_000,
                 );
             }
+            if let Some(tls) = &entrypoint.tls {
+                let place = keys!["entrypoints", name, "tls", "handshake_timeout"];
+                self.duration(&place, tls.handshake_timeout, MILLISECOND, HOUR);
+            }
             self.duration(
                 &at("header_timeout"),
                 http.header_timeout,

@@ -2,10 +2,11 @@
 
 use super::Check;
 use super::place::keys;
-use super::protocols::mixed;
+use super::protocols::{kind, mixed};
+use crate::config::ServiceConfig;
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
-use crate::config::{Scheme, ServiceConfig};
+use crate::rule::Protocol;
 use std::collections::HashMap;
 
 impl Check<'_> {
@@ -33,11 +34,14 @@ impl Check<'_> {
             let is_used = revision.traffic_percent > 0;
             self.servers_of(&at(index, "servers"), &whose, &revision.servers, is_used);
             for (server, url) in revision.servers.iter().map(|each| &each.url).enumerate() {
-                if url.scheme() == Scheme::Tcp {
+                let takes = url.scheme().protocol();
+                if takes != Protocol::Http {
                     let place = at(index, "servers").into_iter();
                     let place: Vec<_> = place.chain(keys![server, "url"]).collect();
-                    let message = "revisions share requests, and this server is for connections";
-                    self.report(&place, mixed(message.to_owned()));
+                    let takes = kind(takes);
+                    let message =
+                        format!("revisions share requests, and this server is for {takes}");
+                    self.report(&place, mixed(message));
                 }
             }
         }

@@ -5,7 +5,7 @@ use super::place::{Key, keys};
 use super::protocols::kind;
 use crate::config::code::Code;
 use crate::config::diagnostic::{Problem, did_you_mean};
-use crate::config::{self, ADMIN_SERVICE, RouterConfig};
+use crate::config::{ADMIN_SERVICE, RouterConfig};
 use crate::rule::{Protocol, Rule, RuleError};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -108,12 +108,20 @@ impl Check<'_> {
         }
     }
 
-    /// What to do where a rule is one of connections, and its router names no entrypoint of TCP.
+    /// What to do where a rule is none of requests, and its router names no entrypoint of what it is of.
     fn lacks_entrypoint(&self, router: &RouterConfig) -> Option<String> {
         let entrypoints = &mut self.config.entrypoints.iter();
-        let (name, _) = entrypoints.find(|(_, each)| each.protocol == config::Protocol::Tcp)?;
-        let is_meant = router.entrypoints.is_empty() && router.rule.rule(Protocol::Tcp).is_ok();
-        is_meant.then(|| format!("name an entrypoint of TCP: `entrypoints = [\"{name}\"]`"))
+        let (name, protocol) = entrypoints.find_map(|(name, each)| {
+            let protocol = each.protocol.of_routers();
+            let is_meant = protocol != Protocol::Http && router.rule.rule(protocol).is_ok();
+            is_meant.then_some((name, protocol))
+        })?;
+        let kind = match protocol {
+            Protocol::Udp => "UDP",
+            _ => "TCP",
+        };
+        let is_absent = router.entrypoints.is_empty();
+        is_absent.then(|| format!("name an entrypoint of {kind}: `entrypoints = [\"{name}\"]`"))
     }
 
     /// Whether something of this name was declared, even if it could not be read.

@@ -2,7 +2,7 @@
 
 use super::Check;
 use super::place::{Key, keys};
-use super::protocols::mixed;
+use super::protocols::{kind, mixed};
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
 use crate::config::{ServiceConfig, StickyConfig, StickyTo};
@@ -53,9 +53,10 @@ impl Check<'_> {
             let message = format!("service `{name}` has no revisions to keep a session at");
             self.report(&place("to"), Problem::new(Code::Choice, message));
         }
-        if service.protocol() == Protocol::Tcp {
-            let message = "`sticky` is for requests, and the servers are for connections";
-            self.report(&here, mixed(message.to_owned()));
+        if service.protocol() != Protocol::Http {
+            let takes = kind(service.protocol());
+            let message = format!("`sticky` is for requests, and the servers are for {takes}");
+            self.report(&here, mixed(message));
         }
     }
 }

@@ -68,7 +68,7 @@ impl HealthCheckConfig {
     pub fn kind(&self, protocol: Protocol) -> HealthCheckKind {
         self.kind.unwrap_or(match protocol {
             Protocol::Http => HealthCheckKind::Http,
-            Protocol::Tcp => HealthCheckKind::Tcp,
+            Protocol::Tcp | Protocol::Udp => HealthCheckKind::Tcp,
         })
     }
 }

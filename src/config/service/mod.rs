@@ -22,7 +22,6 @@ pub use respond::RespondConfig;
 pub use revision::RevisionConfig;
 pub use sticky::{SameSite, StickyConfig, StickyTo};
 
-use super::values::Scheme;
 use crate::rule::Protocol;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -67,10 +66,10 @@ impl From<RespondConfig> for ServiceConfig {
 }
 
 impl ServiceConfig {
-    /// Whether it answers requests or leads connections to its servers. Revisions are of requests.
+    /// Whether it answers requests, or leads connections or datagrams to its servers. Revisions are of requests.
     pub fn protocol(&self) -> Protocol {
-        match self.servers().next().map(|server| server.url.scheme()) {
-            Some(Scheme::Tcp) if self.revisions.is_empty() => Protocol::Tcp,
+        match self.servers().next() {
+            Some(server) if self.revisions.is_empty() => server.url.scheme().protocol(),
             _ => Protocol::Http,
         }
     }

@@ -57,7 +57,7 @@ fn every_problem_of_every_block_is_told_in_one_run() {
             "17:14 E005 expected a whole number, found a string",
             "20:10 E010 `foo` is not a value; put it in quotes: \"foo\"",
             "21:13 E005 expected a string, found 7",
-            "27:16 E006 unknown scheme `ftp`; the schemes are `http`, `https`, `h2c`, `ws`, `wss`, `tcp` and `unix`",
+            "27:16 E006 unknown scheme `ftp`; the schemes are `http`, `https`, `h2c`, `ws`, `wss`, `tcp`, `udp` and `unix`",
             "28:24 E006 the URL of a server has no path",
             "28:38 E008 expected a whole number from 0 to 65535, found 70000",
             "29:7 E007 `url` is missing",

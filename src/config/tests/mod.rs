@@ -392,8 +392,8 @@ fn each_problem_is_told_where_it_is() {
             "19:13 E006 `rundom` is not one of `round-robin`, `weighted`, `least-connections`, `random`, `p2c-ewma`, `consistent-hash`; did you mean `random`?",
         ),
         (
-            "entrypoints \"t\" {\n address = \":1\"\n protocol = \"udp\"\n}",
-            "19:13 E006 `udp` is not one of `http`, `tcp`",
+            "entrypoints \"t\" {\n address = \":1\"\n protocol = \"quic\"\n}",
+            "19:13 E006 `quic` is not one of `http`, `tcp`, `udp`",
         ),
         (
             "entrypoints \"t\" {\n address = \"unix:/t\"\n tcp_allowed_ips = [\"::1\"]\n}",

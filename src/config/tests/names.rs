@@ -39,8 +39,8 @@ fn what_is_wrong_with_a_server_is_told_in_its_url() {
             "14:31 E006 a Unix socket has no host; write it like \"unix:/run/a.sock\"",
         ),
         (
-            "udp://10.0.0.1:53",
-            "14:26 E006 servers of UDP cannot be forwarded to yet; the schemes are `http`, `https`, `h2c`, `ws`, `wss`, `tcp` and `unix`",
+            "quic://10.0.0.1:53",
+            "14:26 E006 unknown scheme `quic`; the schemes are `http`, `https`, `h2c`, `ws`, `wss`, `tcp`, `udp` and `unix`",
         ),
     ] {
         assert_eq!(told(&server(url)), [problem]);

@@ -155,7 +155,7 @@ fn what_is_for_the_other_is_told_where_it_is() {
         (
             "protocol = \"tcp\"",
             "protocol = \"tpc\"",
-            &["4:14 E006 `tpc` is not one of `http`, `tcp`; did you mean `tcp`?"],
+            &["4:14 E006 `tpc` is not one of `http`, `tcp`, `udp`; did you mean `tcp`?"],
         ),
         // Services
         (
@@ -183,7 +183,7 @@ fn what_is_for_the_other_is_told_where_it_is() {
         (
             "tcp://127.0.0.1:5433",
             "tcp://127.0.0.1",
-            &["13:31 E006 the port is missing; a connection without HTTP has no usual port"],
+            &["13:31 E006 the port is missing; what is not HTTP has no usual port"],
         ),
         (
             "    servers = [{ url = \"tcp://127.0.0.1:5433\" }]",

@@ -1,6 +1,7 @@
 //! The URL of a resource that the gateway asks for itself.
 
 use super::{STAND_IN, Scheme, ServerUrl, ValueError, parsed};
+use crate::rule::Protocol;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
@@ -47,7 +48,7 @@ impl FromStr for HttpUrl {
             .find(['/', '?', '#'])
             .map_or(text.len(), |at| start + at);
         let server: ServerUrl = text[..end].parse()?;
-        if server.scheme() == Scheme::Tcp {
+        if server.scheme().protocol() != Protocol::Http {
             return Err(ValueError::new("it is asked for with `http` or `https`").at(0..start));
         }
         let rest = &text[end..];

@@ -6,13 +6,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// A rule as it is written. What it means depends on the entrypoints of its router: a rule of requests, or one of
-/// connections. It is parsed once for each that is asked for.
+/// A rule as it is written. What it means depends on the entrypoints of its router: a rule of requests, of
+/// connections or of datagrams. It is parsed once for each that is asked for.
 #[derive(Debug, Clone)]
 pub struct RuleText {
     text: Arc<str>,
     http: OnceLock<Result<Rule, RuleError>>,
     tcp: OnceLock<Result<Rule, RuleError>>,
+    udp: OnceLock<Result<Rule, RuleError>>,
 }
 
 impl RuleText {
@@ -26,6 +27,7 @@ impl RuleText {
         let parsed = match protocol {
             Protocol::Http => &self.http,
             Protocol::Tcp => &self.tcp,
+            Protocol::Udp => &self.udp,
         };
         let parse = || Rule::parse(&self.text, protocol);
         parsed.get_or_init(parse).as_ref()
@@ -38,6 +40,7 @@ impl From<&str> for RuleText {
             text: text.into(),
             http: OnceLock::new(),
             tcp: OnceLock::new(),
+            udp: OnceLock::new(),
         }
     }
 }

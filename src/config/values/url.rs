@@ -2,6 +2,7 @@
 
 use super::address::{is_host_name, socket_path};
 use super::{STAND_IN, ValueError, parsed};
+use crate::rule::Protocol;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub enum Scheme {
     H2c,
     /// A connection without HTTP (`tcp`).
     Tcp,
+    /// Datagrams (`udp`).
+    Udp,
     /// HTTP/1.1 over a Unix socket (`unix`).
     Unix,
 }
@@ -30,16 +33,26 @@ impl Scheme {
             Scheme::Https => "https",
             Scheme::H2c => "h2c",
             Scheme::Tcp => "tcp",
+            Scheme::Udp => "udp",
             Scheme::Unix => "unix",
         }
     }
 
-    /// The port of a URL that names none; a connection without HTTP has no usual one, and a Unix socket none at all.
+    /// What such a server takes.
+    pub fn protocol(self) -> Protocol {
+        match self {
+            Scheme::Tcp => Protocol::Tcp,
+            Scheme::Udp => Protocol::Udp,
+            Scheme::Http | Scheme::Https | Scheme::H2c | Scheme::Unix => Protocol::Http,
+        }
+    }
+
+    /// The port of a URL that names none; what is not HTTP has no usual one, and a Unix socket none at all.
     pub fn default_port(self) -> Option<u16> {
         match self {
             Scheme::Https => Some(443),
             Scheme::Http | Scheme::H2c => Some(80),
-            Scheme::Tcp | Scheme::Unix => None,
+            Scheme::Tcp | Scheme::Udp | Scheme::Unix => None,
         }
     }
 }
@@ -118,13 +131,14 @@ impl ServerUrl {
     }
 }
 
-const SCHEMES: [(&str, Scheme); 6] = [
+const SCHEMES: [(&str, Scheme); 7] = [
     ("http", Scheme::Http),
     ("https", Scheme::Https),
     ("h2c", Scheme::H2c),
     ("ws", Scheme::Http),
     ("wss", Scheme::Https),
     ("tcp", Scheme::Tcp),
+    ("udp", Scheme::Udp),
 ];
 
 impl FromStr for ServerUrl {
@@ -151,13 +165,11 @@ impl FromStr for ServerUrl {
             .iter()
             .find(|(name, _)| written.eq_ignore_ascii_case(name))
         else {
-            let message = match written.eq_ignore_ascii_case("udp") {
-                true => "servers of UDP cannot be forwarded to yet".to_owned(),
-                false => format!("unknown scheme `{written}`"),
-            };
-            return Err(ValueError::new(message)
+            return Err(ValueError::new(format!("unknown scheme `{written}`"))
                 .at(0..colon)
-                .help("the schemes are `http`, `https`, `h2c`, `ws`, `wss`, `tcp` and `unix`"));
+                .help(
+                    "the schemes are `http`, `https`, `h2c`, `ws`, `wss`, `tcp`, `udp` and `unix`",
+                ));
         };
         let start = colon + 3;
         let end = text[start..]
@@ -183,7 +195,7 @@ impl FromStr for ServerUrl {
         let port = port.or(scheme.default_port()).ok_or_else(|| {
             ValueError::new("the port is missing")
                 .at(start..end)
-                .help("a connection without HTTP has no usual port")
+                .help("what is not HTTP has no usual port")
         })?;
         Ok(ServerUrl {
             scheme: *scheme,
@@ -344,11 +356,7 @@ mod tests {
         for (text, message, span) in [
             ("127.0.0.1:80", "the scheme is missing", None),
             ("ftp://a", "unknown scheme `ftp`", Some(0..3)),
-            (
-                "udp://a:53",
-                "servers of UDP cannot be forwarded to yet",
-                Some(0..3),
-            ),
+            ("quic://a:53", "unknown scheme `quic`", Some(0..4)),
             (
                 "unix:run/app.sock",
                 "the path of a socket must be absolute",
