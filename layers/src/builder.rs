@@ -34,6 +34,8 @@ use crate::connection::{AllowLayer, ConnectionLimits, LimitLayer};
 use crate::cors::CorsLayer;
 use crate::error_pages::ErrorPagesLayer;
 use crate::failover::FailoverLayer;
+#[cfg(feature = "grpc-web")]
+use crate::grpc_web::GrpcWebLayer;
 use crate::headers::HeadersLayer;
 use crate::in_flight::InFlightLayer;
 use crate::ip_allow::IpAllowLayer;
@@ -139,6 +141,12 @@ pub trait ServiceBuilderExt<L>: Sized {
         layer: ForwardAuthLayer<A>,
     ) -> ServiceBuilder<Stack<ForwardAuthLayer<A>, L>> {
         self.add(layer)
+    }
+
+    /// Lets browsers call gRPC services: [`GrpcWebLayer`].
+    #[cfg(feature = "grpc-web")]
+    fn grpc_web(self) -> ServiceBuilder<Stack<GrpcWebLayer, L>> {
+        self.add(GrpcWebLayer::new())
     }
 
     /// Sets, adds and removes header fields: [`HeadersLayer`].

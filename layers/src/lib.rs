@@ -23,6 +23,9 @@ pub mod endpoint;
 pub mod error;
 pub mod error_pages;
 pub mod failover;
+mod grpc;
+#[cfg(feature = "grpc-web")]
+pub mod grpc_web;
 pub mod headers;
 pub mod hop_by_hop;
 pub mod in_flight;

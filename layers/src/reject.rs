@@ -1,7 +1,7 @@
 //! The one place that makes a refusal: an answer of the gateway's own, in the form its reader wants.
 //!
 //! The body is `{"error": "...", "status": n}`, or plain text for a client that prefers it, or nothing but
-//! `grpc-status` for gRPC. It never names a server, a path of this machine or a cause.
+//! `grpc-status` for gRPC and gRPC-Web. It never names a server, a path of this machine or a cause.
 //!
 //! ```
 //! use a3s_layers::reject::{Shape, reject};
@@ -11,6 +11,7 @@
 //! assert_eq!(response.headers()["content-type"], "application/json");
 //! ```
 
+use crate::grpc::Dialect;
 use axum::body::Body;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -28,22 +29,30 @@ pub enum Shape {
     Text,
     /// A gRPC "trailers-only" response: 200 with `grpc-status`.
     Grpc,
+    /// The same for gRPC-Web.
+    GrpcWeb,
+    /// The same for gRPC-Web in text.
+    GrpcWebText,
 }
 
 impl Shape {
     /// What the sender of a request with these headers wants to read.
     pub fn of(headers: &HeaderMap) -> Self {
-        let is_grpc = headers.get(CONTENT_TYPE).is_some_and(|value| {
-            let rest = value.as_bytes().strip_prefix(b"application/grpc");
-            rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-        });
-        if is_grpc {
-            return Self::Grpc;
+        match Dialect::of(headers) {
+            Some(Dialect::Native) => return Self::Grpc,
+            Some(Dialect::Web) => return Self::GrpcWeb,
+            Some(Dialect::WebText) => return Self::GrpcWebText,
+            None => {}
         }
         match headers.get(ACCEPT).map(HeaderValue::to_str) {
             Some(Ok(accept)) if accept != "*/*" => prefers(accept),
             _ => Self::Json,
         }
+    }
+
+    /// Whether it is one of gRPC, whose error is in `grpc-status` and nowhere else.
+    pub fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::GrpcWeb | Self::GrpcWebText)
     }
 }
 
@@ -87,7 +96,9 @@ pub fn reject(status: StatusCode, message: &'static str, shape: Shape) -> Respon
 
 fn refusal(status: StatusCode, message: &'static str, shape: Shape) -> Response<Body> {
     let (content_type, body) = match shape {
-        Shape::Grpc => return reject_grpc(status, message),
+        Shape::Grpc => return reject_grpc(status, message, "application/grpc"),
+        Shape::GrpcWeb => return reject_grpc(status, message, "application/grpc-web"),
+        Shape::GrpcWebText => return reject_grpc(status, message, "application/grpc-web-text"),
         Shape::Text => (
             "text/plain; charset=utf-8",
             Body::from(format!("{message}\n")),
@@ -106,10 +117,14 @@ fn refusal(status: StatusCode, message: &'static str, shape: Shape) -> Response<
     response
 }
 
-fn reject_grpc(status: StatusCode, message: &'static str) -> Response<Body> {
+fn reject_grpc(
+    status: StatusCode,
+    message: &'static str,
+    content_type: &'static str,
+) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(GRPC_STATUS, HeaderValue::from_static(grpc_status(status)));
     headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
     response
@@ -150,7 +165,12 @@ mod tests {
             ("accept", "text/plain;q=0", Shape::Json),
             ("content-type", "application/grpc", Shape::Grpc),
             ("content-type", "application/grpc+proto", Shape::Grpc),
-            ("content-type", "application/grpc-web", Shape::Json),
+            ("content-type", "application/grpc-web", Shape::GrpcWeb),
+            (
+                "content-type",
+                "application/grpc-web-text+proto",
+                Shape::GrpcWebText,
+            ),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_static(value));
@@ -160,8 +180,15 @@ mod tests {
 
     #[test]
     fn a_grpc_refusal_is_a_200_with_a_grpc_status() {
-        let response = reject(StatusCode::GATEWAY_TIMEOUT, "too late", Shape::Grpc);
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["grpc-status"], "4");
+        for (shape, content_type) in [
+            (Shape::Grpc, "application/grpc"),
+            (Shape::GrpcWeb, "application/grpc-web"),
+            (Shape::GrpcWebText, "application/grpc-web-text"),
+        ] {
+            let response = reject(StatusCode::GATEWAY_TIMEOUT, "too late", shape);
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.headers()["grpc-status"], "4");
+            assert_eq!(response.headers()["content-type"], content_type);
+        }
     }
 }

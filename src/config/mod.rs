@@ -41,10 +41,11 @@ pub use load::{Loaded, Source, load};
 pub use middleware::{
     AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, BodyLimitConfig, BufferingConfig, ChainConfig,
     CircuitBreakerConfig, CompressConfig, CorsConfig, CustomConfig, DecisionCacheConfig, Encoding,
-    ErrorPagesConfig, FallbackConfig, ForwardAuthConfig, HeadersConfig, InFlightConfig,
-    IpAllowConfig, JwtConfig, KeepConfig, MiddlewareConfig, OnError, RateLimitConfig,
-    RateLimitRedisConfig, RedirectConfig, RedirectScheme, ReplacePathConfig, RequestIdConfig,
-    RetryConfig, RetryOn, SlashConfig, StripPrefixConfig, TcpFilterConfig, TimeoutConfig,
+    ErrorPagesConfig, FallbackConfig, ForwardAuthConfig, GrpcWebConfig, HeadersConfig,
+    InFlightConfig, IpAllowConfig, JwtConfig, KeepConfig, MiddlewareConfig, OnError,
+    RateLimitConfig, RateLimitRedisConfig, RedirectConfig, RedirectScheme, ReplacePathConfig,
+    RequestIdConfig, RetryConfig, RetryOn, SlashConfig, StripPrefixConfig, TcpFilterConfig,
+    TimeoutConfig,
 };
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;

@@ -254,7 +254,7 @@ where
 
 fn refusal(fallback: Option<&Fallback>, shape: Shape, rest: Duration) -> Response<Body> {
     let mut response = match fallback {
-        Some(fallback) if shape != Shape::Grpc => {
+        Some(fallback) if !shape.is_grpc() => {
             let mut response = Response::new(Body::from(fallback.body.clone()));
             *response.status_mut() = fallback.status;
             let content_type = fallback.content_type.clone();

@@ -283,7 +283,7 @@ struct Asked {
 impl Asked {
     fn by<B>(request: &Request<B>) -> Option<Self> {
         let is_for_page = request.headers().contains_key(X_ERROR_PAGE_FOR);
-        if is_for_page || Shape::of(request.headers()) == Shape::Grpc {
+        if is_for_page || Shape::of(request.headers()).is_grpc() {
             return None;
         }
         let fields = request.headers().iter();

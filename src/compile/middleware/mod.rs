@@ -25,6 +25,7 @@ use super::upstream::Services;
 use super::{CompileError, Kept};
 use crate::config::{GatewayConfig, MiddlewareConfig};
 use crate::stack::{ConnectionLayer, HttpLayer, erase};
+use a3s_layers::grpc_web::GrpcWebLayer;
 use a3s_layers::in_flight::InFlightLayer;
 use a3s_layers::strip_prefix::StripPrefixLayer;
 use a3s_layers::timeout::TimeoutLayer;
@@ -145,6 +146,7 @@ fn make(
         MiddlewareConfig::Cors(config) => cors::layer(config)?,
         MiddlewareConfig::ErrorPages(config) => error_pages::layer(config, services)?,
         MiddlewareConfig::ForwardAuth(config) => forward_auth::layer(config)?,
+        MiddlewareConfig::GrpcWeb(_) => erase(GrpcWebLayer::new()).into(),
         MiddlewareConfig::Headers(config) => headers::layer(config)?,
         MiddlewareConfig::InFlight(config) => {
             let max = usize::try_from(config.max).unwrap_or(usize::MAX);
