@@ -28,7 +28,7 @@ pub enum Verdict {
 impl Verdict {
     /// Judges by the head of an answer:
     ///
-    /// - one with a [`Failure`], which the gateway made: a failure, unless the request's own body failed;
+    /// - one with a [`Failure`], which the gateway made: a failure, unless it was the request that failed;
     /// - any other [refusal](crate::reject), made before the service was asked: neither;
     /// - 500 to 599, as Traefik's `ResponseCodeRatio(500, 600, 0, 600)` and Envoy's `consecutive_5xx`: a failure;
     /// - a gRPC answer that has its status in the head, and one that Envoy takes for a 5xx (`UNKNOWN`,
@@ -38,7 +38,7 @@ impl Verdict {
         let extensions = response.extensions();
         if !extensions.is_empty() {
             match extensions.get::<Failure>() {
-                Some(failure) if failure.is_of_request_body() => return Self::Neither,
+                Some(failure) if failure.is_of_request() => return Self::Neither,
                 Some(_) => return Self::Failure,
                 None if extensions.get::<Refused>().is_some() => return Self::Neither,
                 None => {}
@@ -102,6 +102,7 @@ mod tests {
             (Failure::RequestBody, Verdict::Neither),
             (Failure::RequestTimeout, Verdict::Neither),
             (Failure::BodyTooLarge, Verdict::Neither),
+            (Failure::NoUpgrade, Verdict::Neither),
         ] {
             for shape in [Shape::Json, Shape::Grpc] {
                 let response = answer_to(failure, shape, Version::HTTP_11);

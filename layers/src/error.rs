@@ -34,6 +34,8 @@ pub enum Failure {
     RequestTimeout,
     /// The request's body is larger than it may be.
     BodyTooLarge,
+    /// The request asks for another protocol, which the server could not be asked for.
+    NoUpgrade,
 }
 
 impl Failure {
@@ -46,6 +48,7 @@ impl Failure {
             Self::RequestBody => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoUpgrade => StatusCode::NOT_IMPLEMENTED,
         }
     }
 
@@ -61,6 +64,7 @@ impl Failure {
             Self::RequestBody => "request_body",
             Self::RequestTimeout => "request_timeout",
             Self::BodyTooLarge => "body_too_large",
+            Self::NoUpgrade => "no_upgrade",
         }
     }
 
@@ -74,6 +78,7 @@ impl Failure {
             Self::RequestBody => "the request body is malformed or incomplete",
             Self::RequestTimeout => "the request took too long",
             Self::BodyTooLarge => "the request body is too large",
+            Self::NoUpgrade => "the upstream server speaks HTTP/2, which has no upgrades",
         }
     }
 
@@ -83,6 +88,11 @@ impl Failure {
             self,
             Self::RequestBody | Self::RequestTimeout | Self::BodyTooLarge
         )
+    }
+
+    /// Whether it was for the request that there was no answer, and no server is to blame.
+    pub fn is_of_request(self) -> bool {
+        self.is_of_request_body() || self == Self::NoUpgrade
     }
 
     /// Finds what failed in an error and its sources; an error that says nothing is a [`Failure::Reset`], and

@@ -292,7 +292,7 @@ impl<F> Attempt<F> {
             self.shared.course.come_back(&self.shared.name);
         }
         let is_wanted = match (failure, outcome) {
-            (Some(failure), _) if failure.is_of_request_body() => false,
+            (Some(failure), _) if failure.is_of_request() => false,
             (Some(failure), _) => self.is_repeatable || was_not_sent(failure),
             (None, Ok(response)) => self.is_repeatable && self.shared.wants(response),
             (None, Err(_)) => false,
@@ -349,7 +349,7 @@ fn was_not_sent(failure: Failure) -> bool {
 /// Whether what the secondary failed with is worse to know than what the primary has said.
 fn is_worse<E: 'static>(failure: Failure, primary: &Result<Response<Body>, E>) -> bool {
     match failure {
-        _ if failure.is_of_request_body() => false,
+        _ if failure.is_of_request() => false,
         Failure::Unavailable | Failure::Overloaded => true,
         _ => failure_of(primary).is_none(),
     }

@@ -29,7 +29,7 @@ use crate::rescue::answer_to;
 use crate::upload::Upload;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -68,7 +68,7 @@ impl TimeoutLayer {
 
     /// From the request to the end of its answer's body. A body that has not ended by then fails with
     /// [`Failure::ResponseTimeout`]: the connection is closed, or the stream reset, so that nobody takes what has come
-    /// for all of it. A body that nobody asks for more fails when somebody does.
+    /// for all of it. A body that nobody asks for more fails when somebody does. What goes on after a 101 is not cut.
     pub fn whole(duration: Duration) -> Self {
         let is_whole = true;
         Self {
@@ -167,7 +167,12 @@ where
                 .as_pin_ref()
                 .map(|sleep| sleep.deadline());
             let deadline = deadline.filter(|_| *this.is_whole);
-            return Poll::Ready(result.map(|response| response.map(|body| cut(body, deadline))));
+            return Poll::Ready(result.map(|response| {
+                // What goes on in another protocol is no answer that could be late.
+                let has_switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                let deadline = deadline.filter(|_| !has_switched);
+                response.map(|body| cut(body, deadline))
+            }));
         }
         // Only now, so that who answers at once has paid for no timer.
         match this.sleep.as_pin_mut() {

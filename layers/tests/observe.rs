@@ -4,7 +4,7 @@
 
 use a3s_layers::endpoint::{Endpoint, PlaceLayer, Placed};
 use a3s_layers::error::Failure;
-use a3s_layers::observe::{End, Exchange, ObserveLayer, Observer, Outcome};
+use a3s_layers::observe::{End, Exchange, ObserveLayer, Observer, Outcome, Traffic};
 use axum::body::{Body, Bytes};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Frame;
@@ -105,6 +105,26 @@ async fn an_exchange_ends_once_when_its_body_does() {
     assert_eq!(seen.take(), ended(200, 12, End::Complete));
     drop(response);
     assert_eq!(seen.take(), []);
+}
+
+#[tokio::test]
+async fn what_goes_past_the_body_of_a_101_counts() {
+    for (status, bytes) in [(101, 7), (200, 0)] {
+        let seen = Seen::default();
+        let traffic = Traffic::new();
+        let told = traffic.clone();
+        let service = service_fn(move |_: Request<Body>| {
+            let answer = Response::builder().status(status).extension(told.clone());
+            ready(Ok::<_, Infallible>(answer.body(frames(vec![])).unwrap()))
+        });
+        let service = ObserveLayer::new(seen.clone()).layer(service);
+        let mut response = service.oneshot(request()).await.unwrap();
+        traffic.count_received(3);
+        traffic.count_sent(7);
+        assert!(response.body_mut().frame().await.is_none());
+        assert_eq!(seen.take(), ended(status, bytes, End::Complete));
+        assert_eq!((traffic.received(), traffic.sent()), (3, 7));
+    }
 }
 
 #[tokio::test]

@@ -234,6 +234,18 @@ async fn a_whole_answer_must_end_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_goes_on_after_a_101_is_no_answer_that_is_late() {
+    let service = service_fn(|_: Request<Body>| async {
+        let (body, _feeding) = pieces(4, LIMIT);
+        let switched = Response::builder().status(101);
+        Ok::<_, Infallible>(switched.body(body).unwrap())
+    });
+    let service = TimeoutLayer::whole(LIMIT).layer(service);
+    let response = service.oneshot(Request::new(Body::empty())).await.unwrap();
+    assert_eq!(read(response.into_body()).await, (4, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_always_ready_and_never_ends_is_cut() {
     struct Endless;
     impl http_body::Body for Endless {

@@ -156,6 +156,7 @@ impl Fault {
             Failure::ResponseTimeout => !is_begun,
             Failure::Unavailable | Failure::Overloaded => false,
             Failure::RequestBody | Failure::RequestTimeout | Failure::BodyTooLarge => false,
+            Failure::NoUpgrade => false,
         };
         is_fault.then_some(Self::Failure(failure))
     }

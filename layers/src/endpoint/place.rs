@@ -75,7 +75,7 @@ impl InFlight {
     /// Ends it as one that failed before there was an answer, or a connection.
     pub fn fail(mut self, failure: Failure) {
         self.endpoint.failures.fetch_add(1, Ordering::Relaxed);
-        if !failure.is_of_request_body() {
+        if !failure.is_of_request() {
             let (waited, now) = self.waited();
             // Where a body was awaited, nobody knows for how long.
             let is_known = self.awaits == Awaits::Answer;

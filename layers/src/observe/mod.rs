@@ -37,6 +37,10 @@
 //! # });
 //! ```
 
+mod traffic;
+
+pub use traffic::Traffic;
+
 use crate::error::Failure;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -72,7 +76,8 @@ pub struct Outcome {
     pub status: Option<StatusCode>,
     /// What failed, where the end is [`End::Failed`].
     pub failure: Option<Failure>,
-    /// Bytes of response body that went up the stack.
+    /// Bytes of response body that went up the stack, or, where the protocol was [switched](Traffic), that went to the
+    /// client since.
     pub response_bytes: u64,
     /// Whether the response was seen to its end, or how not.
     pub end: End,
@@ -217,6 +222,8 @@ where
 struct Watch<E: Exchange> {
     exchange: Option<E>,
     outcome: Outcome,
+    /// What goes past the body.
+    traffic: Option<Traffic>,
 }
 
 impl<E: Exchange> Watch<E> {
@@ -229,11 +236,15 @@ impl<E: Exchange> Watch<E> {
                 response_bytes: 0,
                 end: End::Dropped,
             },
+            traffic: None,
         }
     }
 
     fn head<B>(&mut self, response: &Response<B>) {
         self.outcome.status = Some(response.status());
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.traffic = response.extensions().get().cloned();
+        }
         if let Some(exchange) = &mut self.exchange {
             exchange.head(response);
         }
@@ -247,6 +258,9 @@ impl<E: Exchange> Watch<E> {
     fn end(&mut self, end: End) {
         if let Some(exchange) = self.exchange.take() {
             self.outcome.end = end;
+            if let Some(traffic) = &self.traffic {
+                self.outcome.response_bytes += traffic.sent();
+            }
             exchange.end(&self.outcome);
         }
     }
