@@ -131,7 +131,7 @@ async fn hop_by_hop_fields_of_a_request_end_here() {
         ("Keep-Alive: timeout=5", None),
         ("Proxy-Connection: keep-alive", None),
         ("Proxy-Authorization: Basic x", None),
-        ("Upgrade: websocket\r\nConnection: upgrade", None),
+        ("Upgrade: websocket", None),
         (
             "Upgrade: h2c\r\nHTTP2-Settings: x\r\nConnection: Upgrade, HTTP2-Settings",
             None,

@@ -2,6 +2,8 @@
 
 use super::body::{BodyTimeouts, RequestBody, ResponseBody, Running};
 use super::guard::Exchanges;
+use super::upgrade;
+use crate::stack::upgrade::Upgrade;
 use crate::stack::{Request, Response};
 use a3s_layers::hop_by_hop::disarm;
 use a3s_layers::peer::{Client, Peer, remove_forwarded, remove_misspelt_forwarded};
@@ -69,6 +71,13 @@ where
             ))
         });
         disarm(request.headers_mut());
+        let upgrade = match request.body().is_end_stream() {
+            true => upgrade::asked(version, request.headers()),
+            false => None,
+        };
+        if let Some(upgrade) = &upgrade {
+            request.extensions_mut().insert(upgrade.clone());
+        }
         match self.peer.is_trusted() {
             true => remove_misspelt_forwarded(request.headers_mut()),
             false => remove_forwarded(request.headers_mut()),
@@ -87,6 +96,7 @@ where
             is_bodiless,
             has_chunks: version > Version::HTTP_10,
             running: Some(running),
+            upgrade,
             // HTTP/2 says it with GOAWAY, and has no `Connection`.
             closing: (version < Version::HTTP_2).then(|| Arc::clone(&self.closing)),
         }
@@ -138,6 +148,7 @@ pin_project! {
         // HTTP/1.0 has none: there a body without length ends with the connection.
         has_chunks: bool,
         running: Option<Running>,
+        upgrade: Option<Upgrade>,
         closing: Option<Arc<AtomicBool>>,
     }
 }
@@ -158,20 +169,20 @@ where
             drop_body(&mut response);
         }
         let running = this.running.take().expect("polled after it was ready");
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            upgrade::settle(&mut response, this.upgrade.take(), &running);
+        }
         let is_closing = this
             .closing
             .as_ref()
             .is_some_and(|closing| closing.load(Ordering::Relaxed) || running.has_left_unread());
-        if is_closing {
+        if is_closing && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
         if !*this.has_chunks && !has_length(&response) {
             running.ends_with_connection();
         }
-        let is_h2 = this.closing.is_none();
-        Poll::Ready(Ok(
-            response.map(|inner| ResponseBody::new(inner, running, is_h2))
-        ))
+        Poll::Ready(Ok(response.map(|inner| ResponseBody { inner, running })))
     }
 }

@@ -4,24 +4,23 @@
 //!
 //! The parser decides what a message is; the guard only walks along, line by line, to know where heads begin.
 //! What it refuses never reaches the parser: reading ends with an error, and whoever drives the connection
-//! writes [`Guard::refusal`] to the client.
-//!
-//! Of HTTP/2 it looks at the heads of frames: what a client sends beside its requests is held against
-//! [`Conduct`], and one that is out of proportion is told so (`GOAWAY`) and reads no further.
+//! writes [`Guard::refusal`] to the client. What follows a head with an `Upgrade` is not looked at by either before that
+//! is answered: it may be the first bytes of another protocol.
 //!
 //! It keeps one timer for each connection, looked at when a read has to wait. The common request, a head
 //! that comes in one piece, sets no timer and copies nothing.
 
-use super::conduct::{Conduct, Excess};
 use super::refusal::Refusal;
-use super::walk::{Step, Walk};
+use super::upgrade::Switched;
+use super::walk::Walk;
 use crate::stack::Socket;
 use bytes::BytesMut;
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -31,21 +30,17 @@ use tokio::time::{Instant, Sleep};
 /// it some 20 KiB of buffers. Soon enough to matter, late enough not to cost a busy client anything.
 const REST_AFTER: Duration = Duration::from_millis(50);
 
+/// What is read of a client who does not wait for the answer that decides what it means, beside what came with the
+/// head.
+const HELD: usize = 4 * 1024;
+
 /// The limits that the guard holds a client to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GuardLimits {
     pub(super) header_timeout: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) max_header_bytes: usize,
-    pub(super) h2_max_resets: u32,
 }
-
-/// `NO_ERROR` and `ENHANCE_YOUR_CALM` (RFC 9113, 7).
-const NO_ERROR: u32 = 0;
-const ENHANCE_YOUR_CALM: u32 = 11;
-
-/// What is read of a client that is sent away, so that it can read why: a socket closed with bytes unread resets.
-const LEFT_UNREAD: usize = 1 << 20;
 
 /// How many exchanges of a connection have begun and ended, told by the service to the guard, and what they mean
 /// for the connection's end.
@@ -56,6 +51,7 @@ pub(super) struct Exchanges {
     resting: AtomicBool,
     with_connection: AtomicBool,
     unread: AtomicBool,
+    switched: Mutex<Option<Switched>>,
 }
 
 impl Exchanges {
@@ -96,6 +92,20 @@ impl Exchanges {
         self.unread.load(Ordering::Relaxed)
     }
 
+    /// The last of them was answered with 101: the connection is `switched` to another protocol.
+    pub(super) fn switch(&self, switched: Switched) {
+        *self.switched() = Some(switched);
+    }
+
+    /// What the connection goes on with, if it does.
+    pub(super) fn take_switched(&self) -> Option<Switched> {
+        self.switched().take()
+    }
+
+    fn switched(&self) -> MutexGuard<'_, Option<Switched>> {
+        self.switched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn are_running(&self) -> bool {
         self.begun.load(Ordering::Relaxed) != self.ended()
     }
@@ -104,18 +114,17 @@ impl Exchanges {
 #[derive(Debug)]
 pub(super) struct Guard<I> {
     io: I,
-    /// What was read to find out the protocol, to be read again.
+    /// What was read to find out the protocol, or behind a head that may be the last, and is to be read again.
     ahead: BytesMut,
     limits: GuardLimits,
     exchanges: Arc<Exchanges>,
-    /// Of HTTP/1.
+    /// `None` for HTTP/2, whose frames are the parser's matter.
     walk: Option<Walk>,
-    /// Of HTTP/2.
-    conduct: Option<Box<Conduct>>,
-    excess: Option<Excess>,
     /// Heads that went to the parser whole.
     heads: u32,
     refusal: Option<Refusal>,
+    /// What follows may be of another protocol: nobody reads it until that is known.
+    holds: bool,
     timer: Option<Pin<Box<Sleep>>>,
     times_head: bool,
     /// Since when nothing has moved, as far as the timer has looked.
@@ -139,10 +148,9 @@ impl<I> Guard<I> {
             limits,
             exchanges,
             walk: is_h1.then(Walk::default),
-            conduct: (!is_h1).then(|| Box::new(Conduct::new(limits.h2_max_resets))),
-            excess: None,
             heads: 0,
             refusal: None,
+            holds: false,
             timer: None,
             times_head: false,
             still_since: None,
@@ -182,18 +190,21 @@ impl<I> Guard<I> {
     /// Walks through what was just read; returns how much of it the parser may see.
     fn inspect(&mut self, bytes: &[u8]) -> usize {
         let Some(walk) = &mut self.walk else {
-            return self.judge(bytes);
+            return bytes.len();
         };
-        self.moved = true;
         let mut at = 0;
         let mut whole = 0;
         while at < bytes.len() {
             match walk.step(&bytes[at..], self.limits.max_header_bytes) {
-                Ok(Step { taken, ends_head }) => {
-                    at += taken;
-                    self.heads = self.heads.wrapping_add(u32::from(ends_head));
+                Ok(step) => {
+                    at += step.taken;
+                    self.heads = self.heads.wrapping_add(u32::from(step.ends_head));
                     if !walk.is_in_head() {
                         whole = at;
+                    }
+                    if step.may_switch {
+                        self.holds = true;
+                        break;
                     }
                 }
                 Err(refusal) => {
@@ -211,24 +222,6 @@ impl<I> Guard<I> {
             self.times_head = false;
         }
         at
-    }
-
-    /// Looks at frames that were just read; returns how much of them the parser may see. Who only pings does not keep
-    /// a connection that nobody uses.
-    fn judge(&mut self, bytes: &[u8]) -> usize {
-        let Some(conduct) = &mut self.conduct else {
-            return bytes.len();
-        };
-        match conduct.read(bytes) {
-            Ok(works) => {
-                self.moved |= works;
-                bytes.len()
-            }
-            Err(excess) => {
-                self.excess = Some(excess);
-                0
-            }
-        }
     }
 
     fn set_timer(&mut self, deadline: Instant) {
@@ -287,6 +280,40 @@ impl<I> Guard<I> {
     }
 }
 
+impl<I: AsyncRead + Unpin> Guard<I> {
+    /// Reads on, and minds how long that takes.
+    fn poll_io(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buf) {
+            self.moved |= read.is_ok();
+            return Poll::Ready(read);
+        }
+        match ready!(self.poll_silence(cx)) {
+            // The end of the stream: the parser closes without a word.
+            Silence::Idle => Poll::Ready(Ok(())),
+            Silence::InHead => {
+                self.refusal = Some(Refusal::SlowHead);
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            Silence::Deaf => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    /// Keeps from the parser what it must not see yet, and tells it of an end before that.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.ahead.is_empty() {
+            let mut space = [MaybeUninit::uninit(); HELD];
+            let mut held = ReadBuf::uninit(&mut space);
+            ready!(self.poll_io(cx, &mut held))?;
+            if held.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.ahead.extend_from_slice(held.filled());
+        }
+        // The parser reads again when it has answered.
+        Poll::Pending
+    }
+}
+
 enum Silence {
     /// No stream for the idle timeout.
     Idle,
@@ -296,36 +323,7 @@ enum Silence {
     Deaf,
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
-    /// Says the last word on HTTP/2, if the client takes it at once.
-    fn say_go_away(&mut self, cx: &mut Context<'_>, code: u32) {
-        if let Some(conduct) = &self.conduct
-            && let Some(frame) = conduct.farewell(code)
-            && let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(cx, &frame)
-        {
-            let _ = Pin::new(&mut self.io).poll_flush(cx);
-        }
-    }
-
-    /// Sends the client away: the parser is told that the connection has failed.
-    fn send_away(&mut self, cx: &mut Context<'_>, excess: Excess) -> io::Error {
-        self.say_go_away(cx, ENHANCE_YOUR_CALM);
-        let mut sink = [0; 4096];
-        let mut left = LEFT_UNREAD;
-        while left > 0 {
-            let mut sink = ReadBuf::new(&mut sink);
-            match Pin::new(&mut self.io).poll_read(cx, &mut sink) {
-                Poll::Ready(Ok(())) if !sink.filled().is_empty() => {
-                    left = left.saturating_sub(sink.filled().len());
-                }
-                _ => break,
-            }
-        }
-        io::Error::other(excess)
-    }
-}
-
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for Guard<I> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -339,26 +337,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<I> {
                 false => Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
             };
         }
+        if this.holds {
+            if this.owes_response() || this.exchanges.switched().is_some() {
+                return this.poll_held(cx);
+            }
+            // It was an ordinary request, and so is what follows.
+            this.holds = false;
+        }
         let before = buf.filled().len();
         if this.ahead.is_empty() {
-            match Pin::new(&mut this.io).poll_read(cx, buf) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    return match ready!(this.poll_silence(cx)) {
-                        // The end of the stream: the parser closes without a word.
-                        Silence::Idle => {
-                            this.say_go_away(cx, NO_ERROR);
-                            Poll::Ready(Ok(()))
-                        }
-                        Silence::InHead => {
-                            this.refusal = Some(Refusal::SlowHead);
-                            Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-                        }
-                        Silence::Deaf => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-                    };
-                }
-            }
+            ready!(this.poll_io(cx, buf))?;
         } else {
             let taken = this.ahead.len().min(buf.remaining());
             buf.put_slice(&this.ahead.split_to(taken));
@@ -367,10 +355,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<I> {
             }
         }
         let passed = this.inspect(&buf.filled()[before..]);
-        buf.set_filled(before + passed);
-        if let Some(excess) = this.excess {
-            return Poll::Ready(Err(this.send_away(cx, excess)));
+        if this.holds {
+            let mut held = BytesMut::from(&buf.filled()[before + passed..]);
+            held.extend_from_slice(&this.ahead);
+            this.ahead = held;
         }
+        buf.set_filled(before + passed);
         if passed == 0 && this.refusal.is_some() {
             return Pin::new(this).poll_read(cx, buf);
         }
@@ -381,10 +371,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<I> {
 impl Guard<Socket> {
     /// The socket, to be read from or closed as any other.
     pub(super) fn into_io(self) -> Socket {
+        self.into_parts().0
+    }
+
+    /// The same, with what was read and nobody has seen.
+    pub(super) fn into_parts(self) -> (Socket, BytesMut) {
         if self.is_marked {
             self.io.close_on_drop();
         }
-        self.io
+        (self.io, self.ahead)
     }
 
     /// Sees to it that no client takes for whole what is not: however the connection ends, but for a shutdown when
@@ -401,17 +396,12 @@ impl Guard<Socket> {
     fn wrote(
         &mut self,
         result: Poll<io::Result<usize>>,
-        bufs: &[io::IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         self.write_waits = result.is_pending();
-        if let Poll::Ready(result) = result {
-            let written = result.as_ref().map_or(0, |written| *written);
-            self.moved |= match &mut self.conduct {
-                Some(conduct) => look_at(conduct, bufs, written),
-                None => true,
-            };
-            return Poll::Ready(result);
+        if result.is_ready() {
+            self.moved = true;
+            return result;
         }
         self.poll_silence(cx)
             .map(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -426,7 +416,7 @@ impl AsyncWrite for Guard<Socket> {
     ) -> Poll<io::Result<usize>> {
         self.mark_end();
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.wrote(result, &[io::IoSlice::new(buf)], cx)
+        self.wrote(result, cx)
     }
 
     fn poll_write_vectored(
@@ -436,7 +426,7 @@ impl AsyncWrite for Guard<Socket> {
     ) -> Poll<io::Result<usize>> {
         self.mark_end();
         let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.wrote(result, bufs, cx)
+        self.wrote(result, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -457,15 +447,4 @@ impl AsyncWrite for Guard<Socket> {
         }
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
-}
-
-/// Looks at the first bytes of what was to be written; returns whether there was something of an answer in them.
-fn look_at(conduct: &mut Conduct, bufs: &[io::IoSlice<'_>], mut written: usize) -> bool {
-    let mut works = false;
-    for buf in bufs {
-        let part = &buf[..written.min(buf.len())];
-        written -= part.len();
-        works |= conduct.wrote(part);
-    }
-    works
 }

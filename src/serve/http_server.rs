@@ -4,13 +4,14 @@ use super::body::BodyTimeouts;
 use super::drive::{Drive, Ended};
 use super::exchange::Exchange;
 use super::guard::{Exchanges, Guard, GuardLimits};
-use super::patience::Streams;
 use super::refusal::Refusal;
+use super::upgrade::Switched;
 use crate::stack::drain::{Phase, Ticket};
+use crate::stack::upgrade;
 use crate::stack::{Connection, Request, Response, Socket};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -51,9 +52,6 @@ pub struct HttpLimits {
     pub max_header_bytes: usize,
     /// Streams at a time on one HTTP/2 connection.
     pub h2_max_streams: u32,
-    /// Streams that a client may reset beyond half of those that it opens, given anew in 30 s; the connection ends
-    /// past it.
-    pub h2_max_resets: u32,
     /// Whether HTTP/2 in the clear is spoken.
     pub h2c: bool,
 }
@@ -69,7 +67,7 @@ pub struct HttpServer<S> {
 struct Shared {
     limits: HttpLimits,
     h1: http1::Builder,
-    h2: http2::Builder<Streams>,
+    h2: http2::Builder<TokioExecutor>,
 }
 
 impl<S> HttpServer<S> {
@@ -82,7 +80,7 @@ impl<S> HttpServer<S> {
         if limits.max_headers != PARSER_HEADERS {
             h1.max_headers(limits.max_headers);
         }
-        let mut h2 = http2::Builder::new(Streams::new(limits.idle_timeout));
+        let mut h2 = http2::Builder::new(TokioExecutor::new());
         h2.timer(TokioTimer::new())
             .adaptive_window(false)
             .initial_stream_window_size(H2_STREAM_WINDOW)
@@ -163,7 +161,6 @@ where
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             max_header_bytes: limits.max_header_bytes,
-            h2_max_resets: limits.h2_max_resets,
         };
         let guard = Guard::new(io, ahead, !is_h2, guard_limits, exchanges);
         let mut drive = Drive {
@@ -175,8 +172,12 @@ where
             return Box::pin(serve_h2(guard, service, shared, &mut drive)).await;
         }
         match Box::pin(serve_h1(guard, service, shared, &mut drive)).await {
-            Some(rested) => io = rested,
-            None => return,
+            After::Rest(rested) => io = rested,
+            After::Switch(switched, io, ahead) => {
+                let goes_on = switched.go_on(io, ahead, peer, ticket.notice());
+                return Box::pin(goes_on).await;
+            }
+            After::Nothing => return,
         }
         is_known = true;
         patience = limits.idle_timeout;
@@ -203,13 +204,22 @@ async fn serve_h2<S>(
     }
 }
 
-/// Serves until the connection ends, or rests: then its socket is given back, and the parser's buffers are freed.
+/// What is left of a connection when its parser has gone.
+enum After {
+    Nothing,
+    /// It waits for another request.
+    Rest(Socket),
+    /// It goes on in another protocol; the bytes have been read already.
+    Switch(Switched, Socket, Bytes),
+}
+
+/// Serves until the connection ends, rests, or goes on in another protocol: then the parser's buffers are freed.
 async fn serve_h1<S>(
     guard: Guard<Socket>,
     service: Exchange<S>,
     shared: &Shared,
     drive: &mut Drive<'_>,
-) -> Option<Socket>
+) -> After
 where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
@@ -223,18 +233,31 @@ where
         shut_down,
         || exchanges.are_resting(),
     );
-    match running.await {
-        Ended::CutOff => return None,
-        Ended::Resting => return Some(connection.into_parts().io.into_inner().into_io()),
-        Ended::Closed(Ok(())) => {}
-        Ended::Closed(Err(error)) => tracing::debug!(%error, "an HTTP/1.1 connection ended"),
+    let ended = match running.await {
+        Ended::CutOff => return After::Nothing,
+        Ended::Resting => return After::Rest(connection.into_parts().io.into_inner().into_io()),
+        Ended::Closed(ended) => ended,
+    };
+    let parts = connection.into_parts();
+    let guard = parts.io.into_inner();
+    match (ended, exchanges.take_switched()) {
+        (Ok(()), Some(switched)) => {
+            let (io, ahead) = guard.into_parts();
+            return After::Switch(switched, io, upgrade::joined(parts.read_buf, ahead));
+        }
+        (Ok(()), None) if guard.refusal().is_none() => {
+            // Where an upgrade was asked for in vain, the parser leaves it to us to close.
+            drop(guard.into_io());
+            return After::Nothing;
+        }
+        (Ok(()), None) => {}
+        (Err(error), _) => tracing::debug!(%error, "an HTTP/1.1 connection ended"),
     }
     // Where the parser had seen nothing of the head, it takes the refusal for an ordinary end.
-    let guard = connection.into_parts().io.into_inner();
     if let Some(refusal) = guard.refusal() {
         refusal.write_to(guard.into_io()).await;
     }
-    None
+    After::Nothing
 }
 
 /// Waits for the client to say something, and reads it: at first until the protocol is known. `None`: the client

@@ -12,6 +12,7 @@ pub(super) struct Walk {
     head_bytes: usize,
     length: Option<u64>,
     chunked: bool,
+    has_upgrade: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,8 @@ enum Place {
 pub(super) struct Step {
     pub(super) taken: usize,
     pub(super) ends_head: bool,
+    /// What follows may be of another protocol: the head that ends here has an `Upgrade`, and no body.
+    pub(super) may_switch: bool,
 }
 
 impl Walk {
@@ -47,6 +50,7 @@ impl Walk {
         let step = |taken| Step {
             taken,
             ends_head: false,
+            may_switch: false,
         };
         if let Place::Body(left, is_chunk) = self.place {
             let taken = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
@@ -83,7 +87,12 @@ impl Walk {
             line.extend_from_slice(&bytes[..taken]);
             self.take_line(&line)?
         };
-        Ok(Step { taken, ends_head })
+        let has_upgrade = ends_head && std::mem::take(&mut self.has_upgrade);
+        Ok(Step {
+            taken,
+            ends_head,
+            may_switch: has_upgrade && self.place == Place::Between,
+        })
     }
 
     /// Takes a whole line with its end; true where it ends a head.
@@ -122,12 +131,14 @@ impl Walk {
         Ok(false)
     }
 
-    /// Looks at the two fields that frame a message (RFC 9112, 6).
+    /// Looks at the two fields that frame a message (RFC 9112, 6), and at the one after which it may be the last.
     fn take_field(&mut self, line: &[u8]) -> Result<(), Refusal> {
         const AMBIGUOUS: Refusal =
             Refusal::Malformed("Content-Length stands beside Transfer-Encoding");
-        // Names of 14 and 17 bytes that start with c or t: other lines are left at once.
-        let (Some(b'c' | b'C' | b't' | b'T'), Some(name)) = (line.first(), field_name(line)) else {
+        // Names of 7, 14 and 17 bytes that start with u, c or t: other lines are left at once.
+        let (Some(b'c' | b'C' | b't' | b'T' | b'u' | b'U'), Some(name)) =
+            (line.first(), field_name(line))
+        else {
             return Ok(());
         };
         let value = line[name.len() + 1..].trim_ascii();
@@ -149,6 +160,8 @@ impl Walk {
                 ));
             }
             self.chunked = true;
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            self.has_upgrade = true;
         }
         Ok(())
     }
@@ -156,7 +169,7 @@ impl Walk {
 
 /// The name on a line, if it has the length of one that matters.
 fn field_name(line: &[u8]) -> Option<&[u8]> {
-    [14, 17]
+    [7, 14, 17]
         .into_iter()
         .find(|end| line.get(*end) == Some(&b':'))
         .map(|end| &line[..end])
@@ -200,7 +213,9 @@ mod tests {
             for piece in input.chunks(size) {
                 let mut at = 0;
                 while at < piece.len() {
-                    let Step { taken, ends_head } = walk.step(&piece[at..], 200)?;
+                    let Step {
+                        taken, ends_head, ..
+                    } = walk.step(&piece[at..], 200)?;
                     assert!(taken > 0, "no progress");
                     at += taken;
                     heads += u32::from(ends_head);
@@ -224,6 +239,34 @@ mod tests {
             5;x=y\r\n12\r\n3\r\n00a\r\n\n\n\n\n\n\n\n\n\n\n\r\n0\r\nt: x\r\n\r\n\
             GET / HTTP/1.1\r\n\r\n";
         assert_eq!(walk(input), Ok(4));
+    }
+
+    #[test]
+    fn only_a_head_without_a_body_may_switch() {
+        for (fields, may_switch) in [
+            ("upgrade: websocket\r\n", true),
+            ("UPGRADE:\r\ncontent-length: 0\r\n", true),
+            ("upgrade: x\r\ncontent-length: 1\r\n", false),
+            ("transfer-encoding: chunked\r\nupgrade: x\r\n", false),
+            ("upgrades: x\r\nx-upgrade: x\r\n", false),
+        ] {
+            let mut walk = Walk::default();
+            // What one head says is not true of the next.
+            for fields in [fields, ""] {
+                let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+                let (mut at, mut last) = (0, None);
+                while at < head.len() && walk.place != Place::ChunkSize {
+                    let step = walk.step(&head.as_bytes()[at..], 200).unwrap();
+                    at += step.taken;
+                    last = Some(step.may_switch);
+                }
+                let expected = may_switch && !fields.is_empty();
+                assert_eq!(last, Some(expected), "{fields:?}");
+                if walk.place != Place::Between {
+                    break;
+                }
+            }
+        }
     }
 
     #[test]

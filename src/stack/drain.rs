@@ -7,9 +7,10 @@
 //! A connection registers its waker once and then reads one atomic at each poll.
 
 use slab::Slab;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 
 /// How far the end of connections has come.
@@ -48,10 +49,13 @@ impl Drain {
     /// Goes to `phase` and wakes every connection to see it.
     pub fn advance(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
-        let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, waker) in wakers.iter() {
+        for (_, waker) in self.wakers().iter() {
             waker.wake_by_ref();
         }
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, Slab<Waker>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connections that are open.
@@ -63,8 +67,10 @@ impl Drain {
     pub fn enter(self: &Arc<Self>) -> Ticket {
         self.open.fetch_add(1, Ordering::AcqRel);
         Ticket {
-            drain: Arc::clone(self),
-            waker: None,
+            notice: Notice {
+                drain: Arc::clone(self),
+                waker: None,
+            },
         }
     }
 
@@ -93,37 +99,69 @@ impl Drain {
 /// One connection's part in a [`Drain`].
 #[derive(Debug)]
 pub struct Ticket {
-    drain: Arc<Drain>,
-    waker: Option<usize>,
+    notice: Notice,
 }
 
 impl Ticket {
     /// The phase now. The task is woken when it changes.
     pub fn poll_phase(&mut self, cx: &Context<'_>) -> Phase {
-        if self.waker.is_none() {
-            let mut wakers = self
-                .drain
-                .wakers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            self.waker = Some(wakers.insert(cx.waker().clone()));
-        }
-        self.drain.phase()
+        self.notice.poll_phase(cx)
+    }
+
+    /// Hears the word, too, and does not count.
+    pub fn notice(&self) -> Notice {
+        self.notice.clone()
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(key) = self.waker {
-            let mut wakers = self
-                .drain
-                .wakers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            wakers.try_remove(key);
+        self.notice.drain.open.fetch_sub(1, Ordering::AcqRel);
+        self.notice.drain.ask_again();
+    }
+}
+
+/// Hears the word that connections should end: for a task that is a part of one, and not counted beside it.
+#[derive(Debug)]
+pub struct Notice {
+    drain: Arc<Drain>,
+    waker: Option<usize>,
+}
+
+impl Notice {
+    /// The phase now. The task that asks first is woken when it changes.
+    pub fn poll_phase(&mut self, cx: &Context<'_>) -> Phase {
+        if self.waker.is_none() {
+            self.waker = Some(self.drain.wakers().insert(cx.waker().clone()));
         }
-        self.drain.open.fetch_sub(1, Ordering::AcqRel);
-        self.drain.ask_again();
+        self.drain.phase()
+    }
+
+    /// Waits until `phase` is reached, or a later one.
+    pub async fn reaches(&mut self, phase: Phase) {
+        poll_fn(|cx| match self.poll_phase(cx) >= phase {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+}
+
+impl Clone for Notice {
+    /// For another task.
+    fn clone(&self) -> Self {
+        Self {
+            drain: Arc::clone(&self.drain),
+            waker: None,
+        }
+    }
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        if let Some(key) = self.waker {
+            self.drain.wakers().try_remove(key);
+        }
     }
 }
 

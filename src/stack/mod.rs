@@ -3,6 +3,7 @@
 pub mod crypto;
 pub mod drain;
 mod socket;
+pub mod upgrade;
 
 pub use socket::{Raw, Socket};
 

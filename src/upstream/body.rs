@@ -180,6 +180,43 @@ impl Drop for UploadBody {
     }
 }
 
+/// The body of what a server answers with.
+pub enum AnswerBody {
+    /// What the server says.
+    Message(ResponseBody),
+    /// What goes on after the answer.
+    GoesOn(Body),
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Message(body) => Pin::new(body).poll_frame(cx),
+            Self::GoesOn(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Message(body) => body.is_end_stream(),
+            Self::GoesOn(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Message(body) => body.size_hint(),
+            Self::GoesOn(body) => body.size_hint(),
+        }
+    }
+}
+
 /// The body of a response: it gives its connection back at the end, and fails when it stalls.
 pub struct ResponseBody {
     incoming: Incoming,

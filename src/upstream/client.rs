@@ -3,11 +3,13 @@
 //! The pool is our own because hyper-util's shares connections between threads, behind a lock and a
 //! spawned task for each request.
 
-use super::body::{Lease, ResponseBody, Upload};
+use super::body::{AnswerBody, Lease, ResponseBody, Upload};
 use super::connect::Origin;
 use super::link::{Link, Sending, Sent};
 use super::pool::{self, Sender};
+use super::upgrade;
 use crate::stack::Request;
+use crate::stack::upgrade::Upgrade;
 use a3s_layers::endpoint::AwaitedBody;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
 use axum::body::Body;
@@ -25,9 +27,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tower::Service;
 
-/// HTTP/2 flow control: a stream may have this much on its way. It is what a client costs that asks and does not
-/// read; enough for 2 Gbit/s to a server that is 1 ms away.
-const H2_STREAM_WINDOW: u32 = 256 * 1024;
+/// HTTP/2 flow control, set for throughput: a stream may have this much on its way.
+const H2_STREAM_WINDOW: u32 = 1 << 20;
 
 /// The connection has no limit of its own (RFC 9113, 6.9.1): it is shared, and clients that do not read what they
 /// asked for would hold up everybody else.
@@ -57,7 +58,7 @@ impl Client {
 }
 
 impl Service<Request> for Client {
-    type Response = Response<ResponseBody>;
+    type Response = Response<AnswerBody>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -65,8 +66,11 @@ impl Service<Request> for Client {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request) -> Self::Future {
         let Self { origin, timeouts } = self.clone();
+        if let Some(upgrade) = request.extensions_mut().remove::<Upgrade>() {
+            return Box::pin(upgrade::ask(origin, timeouts, request, upgrade));
+        }
         // The request stands here, and not in the state of each function on its way: a future is moved whole.
         let (mut request, upload) = Upload::watch(request);
         Box::pin(async move {
@@ -81,7 +85,7 @@ impl Service<Request> for Client {
                 }
                 (Err(error), None) => return Err(error.into()),
             };
-            if is_unasked(&head) {
+            if is_coded(&head) || head.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return Err(UpstreamError::from(Failure::Reset).into());
             }
             if let Some(awaited) = upload.as_ref().map(Upload::awaited)
@@ -89,20 +93,21 @@ impl Service<Request> for Client {
             {
                 head.extensions_mut().insert(AwaitedBody(awaited));
             }
-            Ok(head.map(|incoming| ResponseBody::new(incoming, lease, timeouts.idle, upload)))
+            Ok(head.map(|incoming| {
+                AnswerBody::Message(ResponseBody::new(incoming, lease, timeouts.idle, upload))
+            }))
         })
     }
 }
 
-/// Whether an answer is one that our request did not ask for, and no client can make sense of: another protocol,
-/// though `Upgrade` went no further than here, or a transfer coding, though all that `TE` says is `trailers`.
-fn is_unasked<B>(response: &Response<B>) -> bool {
+/// Whether an answer is in a transfer coding that our request did not ask for, and no client can make sense of: all
+/// that `TE` says is `trailers`. Nor has it asked for another protocol, but by way of [`upgrade`].
+pub(super) fn is_coded<B>(response: &Response<B>) -> bool {
     let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
-    let is_coded = codings
+    codings
         .next()
         .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        || codings.next().is_some();
-    is_coded || response.status() == StatusCode::SWITCHING_PROTOCOLS
+        || codings.next().is_some()
 }
 
 /// Waits for `send` as long as the server takes the request's body, and then for `timeout`.

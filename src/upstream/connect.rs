@@ -10,8 +10,8 @@ use rustls_pki_types::ServerName;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -58,7 +58,19 @@ pub struct Origin {
 #[derive(Debug, Clone)]
 struct Tls {
     config: Arc<rustls::ClientConfig>,
+    /// The same without HTTP/2, made when it is first needed.
+    h1: OnceLock<Arc<rustls::ClientConfig>>,
     name: ServerName<'static>,
+}
+
+impl Tls {
+    fn h1(&self) -> &Arc<rustls::ClientConfig> {
+        self.h1.get_or_init(|| {
+            let mut config = rustls::ClientConfig::clone(&self.config);
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Arc::new(config)
+        })
+    }
 }
 
 fn next_id() -> u64 {
@@ -84,7 +96,8 @@ impl Origin {
             Some((config, name)) => {
                 let name = ServerName::try_from(name.to_owned())
                     .map_err(|_| TlsError::Name(name.to_owned()))?;
-                Some(Tls { config, name })
+                let h1 = OnceLock::new();
+                Some(Tls { config, h1, name })
             }
             None => None,
         };
@@ -184,16 +197,36 @@ impl Origin {
         Ok((TokioIo::new(io), h2))
     }
 
+    /// Opens a connection for HTTP/1.1, the only one in which there are upgrades.
+    pub(super) async fn connect_h1(&self) -> Result<TokioIo<Socket>, UpstreamError> {
+        if self.scheme == Scheme::H2c {
+            return Err(Failure::NoUpgrade.into());
+        }
+        let config = self.tls.as_ref().map(Tls::h1);
+        Ok(TokioIo::new(self.connect_as(config).await?))
+    }
+
     /// Opens a connection.
     pub(super) async fn connect(&self) -> Result<Socket, UpstreamError> {
-        match tokio::time::timeout(self.connect_timeout, self.open()).await {
+        let config = self.tls.as_ref().map(|tls| &tls.config);
+        self.connect_as(config).await
+    }
+
+    async fn connect_as(
+        &self,
+        tls: Option<&Arc<rustls::ClientConfig>>,
+    ) -> Result<Socket, UpstreamError> {
+        match tokio::time::timeout(self.connect_timeout, self.open(tls)).await {
             Ok(Ok(io)) => Ok(io),
+            Ok(Err(error)) if wants_h2(&error) => {
+                Err(UpstreamError::new(Failure::NoUpgrade, error))
+            }
             Ok(Err(error)) => Err(UpstreamError::new(Failure::Connect, error)),
             Err(_) => Err(Failure::ConnectTimeout.into()),
         }
     }
 
-    async fn open(&self) -> io::Result<Socket> {
+    async fn open(&self, tls: Option<&Arc<rustls::ClientConfig>>) -> io::Result<Socket> {
         let stream = match &self.target {
             Target::Unix(path) => return Ok(connect_unix(path).await?.into()),
             Target::Addresses(addresses) => self.reach(addresses).await?,
@@ -203,11 +236,11 @@ impl Origin {
             }
         };
         stream.set_nodelay(true)?;
-        Ok(match &self.tls {
+        Ok(match self.tls.as_ref().zip(tls) {
             None => stream.into(),
-            Some(tls) => {
-                let connector = TlsConnector::from(Arc::clone(&tls.config));
-                let stream = connector.connect(tls.name.clone(), Raw::Tcp(stream));
+            Some((Tls { name, .. }, config)) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                let stream = connector.connect(name.clone(), Raw::Tcp(stream));
                 Socket::Tls(Box::new(stream.await?.into()))
             }
         })
@@ -229,6 +262,14 @@ impl Origin {
             .store(index.unwrap_or_default(), Ordering::Relaxed);
         Ok(stream)
     }
+}
+
+/// Whether a server has none of the protocols that it was offered over TLS. One that is offered both has one.
+fn wants_h2(error: &io::Error) -> bool {
+    use rustls::{AlertDescription, Error};
+    let error = error.get_ref().and_then(|error| error.downcast_ref());
+    let none = Error::AlertReceived(AlertDescription::NoApplicationProtocol);
+    error == Some(&none)
 }
 
 /// A Unix socket whose queue is full says so at once, where TCP would wait.

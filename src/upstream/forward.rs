@@ -1,10 +1,11 @@
-//! What the server sees of a request, and the client of its response: no hop-by-hop field (RFC 9110, 7.6.1),
-//! forwarded headers that can be believed, and framing made anew.
+//! What the server sees of a request, and the client of its response: no hop-by-hop field (RFC 9110, 7.6.1) but for
+//! those of an upgrade, forwarded headers that can be believed, and framing made anew.
 
 use crate::stack::Request;
+use crate::stack::upgrade::Upgrade;
 use a3s_layers::hop_by_hop::{strip_request, strip_response};
 use a3s_layers::peer::{Client, X_FORWARDED_FOR};
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use http::{Response, Version};
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -68,6 +69,13 @@ impl<S: Service<Request, Response = Response<B>>, B> Service<Request> for Forwar
         if let Some(client) = client {
             set_forwarded(headers, &client);
         }
+        let upgrade = request.extensions().get::<Upgrade>();
+        if let Some(protocol) = upgrade.map(|upgrade| upgrade.protocol().clone()) {
+            let headers = request.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, protocol);
+        }
+        let headers = request.headers_mut();
         if !self.pass_host || !headers.contains_key(HOST) {
             headers.insert(HOST, self.host.clone());
         }

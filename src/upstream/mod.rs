@@ -12,8 +12,10 @@ mod race;
 mod servers;
 pub mod tcp;
 pub mod tls;
+mod tunnel;
+mod upgrade;
 
-pub use body::ResponseBody;
+pub use body::{AnswerBody, ResponseBody};
 pub use connect::{Origin, Scheme, Target};
 pub use pool::sweep_idle_connections;
 pub use servers::{Server, Servers};

@@ -1,0 +1,132 @@
+//! A request that asks to go on in another protocol: on a connection of its own, which may never come back, and once.
+
+use super::body::{AnswerBody, Lease, ResponseBody};
+use super::client::{Timeouts, is_coded};
+use super::connect::Origin;
+use super::link::Link;
+use super::tunnel::Tunnel;
+use crate::stack::upgrade::{Upgrade, switch};
+use crate::stack::{Request, Socket};
+use a3s_layers::error::{BoxError, Failure, UpstreamError};
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::UPGRADE;
+use http::{Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+
+type Connection = http1::Connection<TokioIo<Socket>, Body>;
+
+/// Asks the server of `origin`. What it answers is the answer, whether or not it grants what was asked.
+pub(super) async fn ask(
+    origin: Arc<Origin>,
+    timeouts: Timeouts,
+    request: Request,
+    upgrade: Upgrade,
+) -> Result<Response<AnswerBody>, BoxError> {
+    let asked = tokio::time::timeout(timeouts.response, send(&origin, request)).await;
+    let (answer, link) = asked.map_err(|_| UpstreamError::from(Failure::ResponseTimeout))??;
+    if is_coded(&answer) {
+        return Err(UpstreamError::from(Failure::Reset).into());
+    }
+    let (mut head, incoming) = answer.into_parts();
+    if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        let lease = Lease::Link {
+            origin,
+            link: link.into_link(),
+        };
+        let body = ResponseBody::new(incoming, lease, timeouts.idle, None);
+        return Ok(Response::from_parts(head, AnswerBody::Message(body)));
+    }
+    // Nobody can say what another protocol means (RFC 9110, 7.8).
+    let mut granted = head.headers.get_all(UPGRADE).iter();
+    let is_asked = |protocol: &[u8]| {
+        let asked = upgrade.protocol().as_bytes();
+        protocol.eq_ignore_ascii_case(asked)
+    };
+    let is_granted = granted.next().is_some_and(|one| is_asked(one.as_bytes()));
+    if !is_granted || granted.next().is_some() {
+        return Err(UpstreamError::from(Failure::Reset).into());
+    }
+    let (server, ahead) = link.into_stream().await?;
+    let tunnel = Tunnel::new(origin, server, ahead, timeouts.idle);
+    let (switched, body) = switch(|client| tunnel.run(client)).into_parts();
+    head.extensions.extend(switched.extensions);
+    Ok(Response::from_parts(head, AnswerBody::GoesOn(body)))
+}
+
+/// A connection on which one request was sent.
+struct Sent {
+    sender: http1::SendRequest<Body>,
+    connection: Connection,
+    ended: Option<hyper::Result<()>>,
+}
+
+async fn send(
+    origin: &Origin,
+    mut request: Request,
+) -> Result<(Response<Incoming>, Sent), UpstreamError> {
+    *request.version_mut() = Version::HTTP_11;
+    let io = origin.connect_h1().await?;
+    let opened = http1::handshake(io).await;
+    let (mut sender, mut connection) =
+        opened.map_err(|error| UpstreamError::new(Failure::Connect, error))?;
+    let mut answer = pin!(sender.send_request(request));
+    let mut ended = None;
+    let answer = poll_fn(|cx| {
+        drive(&mut connection, &mut ended, cx);
+        answer.as_mut().poll(cx)
+    });
+    let answer = answer.await;
+    let answer = answer.map_err(|error| UpstreamError::new(Failure::Reset, error))?;
+    Ok((
+        answer,
+        Sent {
+            sender,
+            connection,
+            ended,
+        },
+    ))
+}
+
+/// Moves a connection on, to its end and no further: it is not shut down there.
+fn drive(
+    connection: &mut Connection,
+    ended: &mut Option<hyper::Result<()>>,
+    cx: &mut std::task::Context<'_>,
+) {
+    if ended.is_none()
+        && let std::task::Poll::Ready(end) = connection.poll_without_shutdown(cx)
+    {
+        *ended = Some(end);
+    }
+}
+
+impl Sent {
+    /// The connection, as one on which an ordinary answer comes.
+    fn into_link(self) -> Link {
+        let connection = self.ended.is_none().then_some(self.connection);
+        Link::go_on(self.sender, connection)
+    }
+
+    /// What is under it, and what was read of that already.
+    async fn into_stream(mut self) -> Result<(Socket, Bytes), UpstreamError> {
+        let ended = poll_fn(|cx| {
+            drive(&mut self.connection, &mut self.ended, cx);
+            match self.ended.take() {
+                Some(ended) => std::task::Poll::Ready(ended),
+                None => std::task::Poll::Pending,
+            }
+        });
+        // Whoever has read a 101 reads nothing more.
+        ended
+            .await
+            .map_err(|error| UpstreamError::new(Failure::Reset, error))?;
+        let parts = self.connection.into_parts();
+        Ok((parts.io.into_inner(), parts.read_buf))
+    }
+}
