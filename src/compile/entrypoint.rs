@@ -110,6 +110,7 @@ fn limits(http: &HttpConfig) -> HttpLimits {
         max_headers: http.max_headers,
         max_header_bytes: http.max_header_bytes,
         h2_max_streams: http.h2_max_streams,
+        h2_max_resets: http.h2_max_resets,
         h2c: http.h2c,
     }
 }

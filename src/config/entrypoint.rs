@@ -96,6 +96,9 @@ pub struct HttpConfig {
     pub max_header_bytes: usize,
     /// The most streams at a time on an HTTP/2 connection.
     pub h2_max_streams: u32,
+    /// The most streams that an HTTP/2 client may reset beyond half of those that it opens, given anew in 30 seconds;
+    /// past it the connection ends.
+    pub h2_max_resets: u32,
     /// Whether HTTP/2 is spoken without TLS to a client that begins with it.
     pub h2c: bool,
     /// What becomes of `%2F` in a path.
@@ -111,6 +114,7 @@ impl Default for HttpConfig {
             max_headers: 100,
             max_header_bytes: 32 << 10,
             h2_max_streams: 250,
+            h2_max_resets: 500,
             h2c: true,
             encoded_slash: EncodedSlash::Keep,
         }

@@ -1,6 +1,7 @@
 //! The bodies of a client's exchange: a request's, which may not stall, and a response's, whose end is told.
 
 use super::guard::Exchanges;
+use super::patience::{Waits, note};
 use super::upgrade::Switched;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
 use a3s_layers::hop_by_hop::strip_request;
@@ -160,12 +161,30 @@ impl Drop for Running {
     }
 }
 
+/// No larger piece of an answer is handed to HTTP/2 at a time: what it has been given and cannot send is held in
+/// memory, and a client who takes that much in the idle timeout is not given up.
+const PIECE: usize = 64 * 1024;
+
 pin_project! {
     /// The body of a response, and the exchange with it.
     pub(super) struct ResponseBody {
         #[pin]
-        pub(super) inner: Body,
-        pub(super) running: Running,
+        inner: Body,
+        running: Running,
+        is_in_pieces: bool,
+        rest: Bytes,
+    }
+}
+
+impl ResponseBody {
+    /// Over HTTP/2 it `is_in_pieces`.
+    pub(super) fn new(inner: Body, running: Running, is_in_pieces: bool) -> Self {
+        Self {
+            inner,
+            running,
+            is_in_pieces,
+            rest: Bytes::new(),
+        }
     }
 }
 
@@ -177,14 +196,46 @@ impl http_body::Body for ResponseBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.project().inner.poll_frame(cx)
+        let this = self.project();
+        if !*this.is_in_pieces {
+            return this.inner.poll_frame(cx);
+        }
+        if !this.rest.is_empty() {
+            note(Waits::ForClient);
+            return Poll::Ready(Some(Ok(Frame::data(take_piece(this.rest)))));
+        }
+        let polled = this.inner.poll_frame(cx);
+        note(match polled {
+            Poll::Ready(_) => Waits::ForClient,
+            Poll::Pending => Waits::ForServer,
+        });
+        polled.map_ok(|frame| match frame.into_data() {
+            Ok(data) => {
+                *this.rest = data;
+                Frame::data(take_piece(this.rest))
+            }
+            Err(frame) => frame,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.rest.is_empty() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let (inner, rest) = (self.inner.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower().saturating_add(rest));
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint
+    }
+}
+
+fn take_piece(rest: &mut Bytes) -> Bytes {
+    match rest.len() > PIECE {
+        true => rest.split_to(PIECE),
+        false => std::mem::take(rest),
     }
 }

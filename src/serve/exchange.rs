@@ -183,6 +183,9 @@ where
         if !*this.has_chunks && !has_length(&response) {
             running.ends_with_connection();
         }
-        Poll::Ready(Ok(response.map(|inner| ResponseBody { inner, running })))
+        let is_h2 = this.closing.is_none();
+        Poll::Ready(Ok(
+            response.map(|inner| ResponseBody::new(inner, running, is_h2))
+        ))
     }
 }

@@ -7,9 +7,13 @@
 //! writes [`Guard::refusal`] to the client. What follows a head with an `Upgrade` is not looked at by either before that
 //! is answered: it may be the first bytes of another protocol.
 //!
+//! Of HTTP/2 it looks at the heads of frames: what a client sends beside its requests is held against
+//! [`Conduct`], and one that is out of proportion is told so (`GOAWAY`) and reads no further.
+//!
 //! It keeps one timer for each connection, looked at when a read has to wait. The common request, a head
 //! that comes in one piece, sets no timer and copies nothing.
 
+use super::conduct::{Conduct, Excess};
 use super::refusal::Refusal;
 use super::upgrade::Switched;
 use super::walk::Walk;
@@ -40,7 +44,15 @@ pub(super) struct GuardLimits {
     pub(super) header_timeout: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) max_header_bytes: usize,
+    pub(super) h2_max_resets: u32,
 }
+
+/// `NO_ERROR` and `ENHANCE_YOUR_CALM` (RFC 9113, 7).
+const NO_ERROR: u32 = 0;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+/// What is read of a client that is sent away, so that it can read why: a socket closed with bytes unread resets.
+const LEFT_UNREAD: usize = 1 << 20;
 
 /// How many exchanges of a connection have begun and ended, told by the service to the guard, and what they mean
 /// for the connection's end.
@@ -118,8 +130,11 @@ pub(super) struct Guard<I> {
     ahead: BytesMut,
     limits: GuardLimits,
     exchanges: Arc<Exchanges>,
-    /// `None` for HTTP/2, whose frames are the parser's matter.
+    /// Of HTTP/1.
     walk: Option<Walk>,
+    /// Of HTTP/2.
+    conduct: Option<Box<Conduct>>,
+    excess: Option<Excess>,
     /// Heads that went to the parser whole.
     heads: u32,
     refusal: Option<Refusal>,
@@ -148,6 +163,8 @@ impl<I> Guard<I> {
             limits,
             exchanges,
             walk: is_h1.then(Walk::default),
+            conduct: (!is_h1).then(|| Box::new(Conduct::new(limits.h2_max_resets))),
+            excess: None,
             heads: 0,
             refusal: None,
             holds: false,
@@ -190,8 +207,9 @@ impl<I> Guard<I> {
     /// Walks through what was just read; returns how much of it the parser may see.
     fn inspect(&mut self, bytes: &[u8]) -> usize {
         let Some(walk) = &mut self.walk else {
-            return bytes.len();
+            return self.judge(bytes);
         };
+        self.moved = true;
         let mut at = 0;
         let mut whole = 0;
         while at < bytes.len() {
@@ -222,6 +240,24 @@ impl<I> Guard<I> {
             self.times_head = false;
         }
         at
+    }
+
+    /// Looks at frames that were just read; returns how much of them the parser may see. Who only pings does not keep
+    /// a connection that nobody uses.
+    fn judge(&mut self, bytes: &[u8]) -> usize {
+        let Some(conduct) = &mut self.conduct else {
+            return bytes.len();
+        };
+        match conduct.read(bytes) {
+            Ok(works) => {
+                self.moved |= works;
+                bytes.len()
+            }
+            Err(excess) => {
+                self.excess = Some(excess);
+                0
+            }
+        }
     }
 
     fn set_timer(&mut self, deadline: Instant) {
@@ -280,16 +316,27 @@ impl<I> Guard<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> Guard<I> {
+enum Silence {
+    /// No stream for the idle timeout.
+    Idle,
+    /// A head that was begun is not ended.
+    InHead,
+    /// The client does not read what it asked for.
+    Deaf,
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
     /// Reads on, and minds how long that takes.
     fn poll_io(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buf) {
-            self.moved |= read.is_ok();
             return Poll::Ready(read);
         }
         match ready!(self.poll_silence(cx)) {
             // The end of the stream: the parser closes without a word.
-            Silence::Idle => Poll::Ready(Ok(())),
+            Silence::Idle => {
+                self.say_go_away(cx, NO_ERROR);
+                Poll::Ready(Ok(()))
+            }
             Silence::InHead => {
                 self.refusal = Some(Refusal::SlowHead);
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -307,23 +354,42 @@ impl<I: AsyncRead + Unpin> Guard<I> {
             if held.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
+            self.moved = true;
             self.ahead.extend_from_slice(held.filled());
         }
         // The parser reads again when it has answered.
         Poll::Pending
     }
+
+    /// Says the last word on HTTP/2, if the client takes it at once.
+    fn say_go_away(&mut self, cx: &mut Context<'_>, code: u32) {
+        if let Some(conduct) = &self.conduct
+            && let Some(frame) = conduct.farewell(code)
+            && let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(cx, &frame)
+        {
+            let _ = Pin::new(&mut self.io).poll_flush(cx);
+        }
+    }
+
+    /// Sends the client away: the parser is told that the connection has failed.
+    fn send_away(&mut self, cx: &mut Context<'_>, excess: Excess) -> io::Error {
+        self.say_go_away(cx, ENHANCE_YOUR_CALM);
+        let mut sink = [0; 4096];
+        let mut left = LEFT_UNREAD;
+        while left > 0 {
+            let mut sink = ReadBuf::new(&mut sink);
+            match Pin::new(&mut self.io).poll_read(cx, &mut sink) {
+                Poll::Ready(Ok(())) if !sink.filled().is_empty() => {
+                    left = left.saturating_sub(sink.filled().len());
+                }
+                _ => break,
+            }
+        }
+        io::Error::other(excess)
+    }
 }
 
-enum Silence {
-    /// No stream for the idle timeout.
-    Idle,
-    /// A head that was begun is not ended.
-    InHead,
-    /// The client does not read what it asked for.
-    Deaf,
-}
-
-impl<I: AsyncRead + Unpin> AsyncRead for Guard<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<I> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -361,6 +427,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guard<I> {
             this.ahead = held;
         }
         buf.set_filled(before + passed);
+        if let Some(excess) = this.excess {
+            return Poll::Ready(Err(this.send_away(cx, excess)));
+        }
         if passed == 0 && this.refusal.is_some() {
             return Pin::new(this).poll_read(cx, buf);
         }
@@ -396,12 +465,17 @@ impl Guard<Socket> {
     fn wrote(
         &mut self,
         result: Poll<io::Result<usize>>,
+        bufs: &[io::IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         self.write_waits = result.is_pending();
-        if result.is_ready() {
-            self.moved = true;
-            return result;
+        if let Poll::Ready(result) = result {
+            let written = result.as_ref().map_or(0, |written| *written);
+            self.moved |= match &mut self.conduct {
+                Some(conduct) => look_at(conduct, bufs, written),
+                None => true,
+            };
+            return Poll::Ready(result);
         }
         self.poll_silence(cx)
             .map(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -416,7 +490,7 @@ impl AsyncWrite for Guard<Socket> {
     ) -> Poll<io::Result<usize>> {
         self.mark_end();
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.wrote(result, cx)
+        self.wrote(result, &[io::IoSlice::new(buf)], cx)
     }
 
     fn poll_write_vectored(
@@ -426,7 +500,7 @@ impl AsyncWrite for Guard<Socket> {
     ) -> Poll<io::Result<usize>> {
         self.mark_end();
         let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.wrote(result, cx)
+        self.wrote(result, bufs, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -447,4 +521,15 @@ impl AsyncWrite for Guard<Socket> {
         }
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
+}
+
+/// Looks at the first bytes of what was to be written; returns whether there was something of an answer in them.
+fn look_at(conduct: &mut Conduct, bufs: &[io::IoSlice<'_>], mut written: usize) -> bool {
+    let mut works = false;
+    for buf in bufs {
+        let part = &buf[..written.min(buf.len())];
+        written -= part.len();
+        works |= conduct.wrote(part);
+    }
+    works
 }

@@ -4,6 +4,7 @@ use super::body::BodyTimeouts;
 use super::drive::{Drive, Ended};
 use super::exchange::Exchange;
 use super::guard::{Exchanges, Guard, GuardLimits};
+use super::patience::Streams;
 use super::refusal::Refusal;
 use super::upgrade::Switched;
 use crate::stack::drain::{Phase, Ticket};
@@ -11,7 +12,7 @@ use crate::stack::upgrade;
 use crate::stack::{Connection, Request, Response, Socket};
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -52,6 +53,9 @@ pub struct HttpLimits {
     pub max_header_bytes: usize,
     /// Streams at a time on one HTTP/2 connection.
     pub h2_max_streams: u32,
+    /// Streams that a client may reset beyond half of those that it opens, given anew in 30 s; the connection ends
+    /// past it.
+    pub h2_max_resets: u32,
     /// Whether HTTP/2 in the clear is spoken.
     pub h2c: bool,
 }
@@ -67,7 +71,7 @@ pub struct HttpServer<S> {
 struct Shared {
     limits: HttpLimits,
     h1: http1::Builder,
-    h2: http2::Builder<TokioExecutor>,
+    h2: http2::Builder<Streams>,
 }
 
 impl<S> HttpServer<S> {
@@ -80,7 +84,7 @@ impl<S> HttpServer<S> {
         if limits.max_headers != PARSER_HEADERS {
             h1.max_headers(limits.max_headers);
         }
-        let mut h2 = http2::Builder::new(TokioExecutor::new());
+        let mut h2 = http2::Builder::new(Streams::new(limits.idle_timeout));
         h2.timer(TokioTimer::new())
             .adaptive_window(false)
             .initial_stream_window_size(H2_STREAM_WINDOW)
@@ -161,6 +165,7 @@ where
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             max_header_bytes: limits.max_header_bytes,
+            h2_max_resets: limits.h2_max_resets,
         };
         let guard = Guard::new(io, ahead, !is_h2, guard_limits, exchanges);
         let mut drive = Drive {

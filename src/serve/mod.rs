@@ -1,11 +1,14 @@
 //! Serving clients: listeners, workers, and the HTTP server on each connection.
 
 mod body;
+mod conduct;
 mod drive;
 mod exchange;
+mod frames;
 mod guard;
 pub mod http_server;
 pub mod listener;
+mod patience;
 mod refusal;
 pub mod tls;
 mod upgrade;

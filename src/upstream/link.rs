@@ -16,6 +16,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
+/// What is read at a time of an answer that comes fast, and the longest head of one. It is what a client costs, a few
+/// times, that asks and does not read.
+const MAX_BUFFER: usize = 128 * 1024;
+
 /// A connection and the way to send on it.
 pub(super) struct Link {
     sender: http1::SendRequest<Body>,
@@ -26,7 +30,10 @@ type Connection = Pin<Box<http1::Connection<TokioIo<Socket>, Body>>>;
 
 impl Link {
     pub(super) async fn open(io: TokioIo<Socket>) -> hyper::Result<Self> {
-        let (sender, connection) = http1::handshake(io).await?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_BUFFER)
+            .handshake(io)
+            .await?;
         Ok(Self {
             sender,
             connection: Some(Box::pin(connection)),

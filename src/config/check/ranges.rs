@@ -55,6 +55,12 @@ impl Check<'_> {
                 16 << 20,
             );
             self.number(&at("h2_max_streams"), http.h2_max_streams.into(), 1, 65_535);
+            self.number(
+                &at("h2_max_resets"),
+                http.h2_max_resets.into(),
+                1,
+                1_000_000,
+            );
         }
         for (name, router) in &config.routers {
             if let Some(timeout) = router.timeout {

@@ -49,7 +49,7 @@ fn every_problem_of_every_block_is_told_in_one_run() {
             "4:21 E008 `max_connections` is out of range: 0 is not from 1 to 10000000",
             "6:25 E006 unknown unit `x`; the units are `ms`, `s`, `m`, `h` and `d`",
             "7:19 E008 `max_headers` is out of range: 0 is not from 1 to 4096",
-            "8:5 E004 unknown key `bogus`; known here: `header_timeout`, `idle_timeout`, `request_timeout`, `max_headers`, `max_header_bytes`, `h2_max_streams`, `h2c`, `encoded_slash`",
+            "8:5 E004 unknown key `bogus`; known here: `header_timeout`, `idle_timeout`, `request_timeout`, `max_headers`, `max_header_bytes`, `h2_max_streams`, `h2_max_resets`, `h2c`, `encoded_slash`",
             "11:1 E007 `address` is missing",
             "14:11 E006 unknown matcher `Hots`; did you mean `Host`?",
             "15:13 E012 router `a` names the unknown service `backnd`; did you mean `backend`?",

@@ -7,6 +7,7 @@ mod failover;
 mod forward_auth;
 mod health_checks;
 mod hostile;
+mod http2;
 mod many;
 mod middlewares;
 mod names;

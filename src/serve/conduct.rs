@@ -1,0 +1,286 @@
+//! Keeps an HTTP/2 client to its work: what it sends beside requests and bodies may not be out of proportion.
+//!
+//! The parser bounds what each frame costs in memory, and many of the ways to abuse it:
+//!
+//! - `CONTINUATION` frames of a head (CVE-2024-27316), and the size of what a head unpacks to ("HPACK bomb");
+//! - streams that are reset before we have seen them, in one batch (CVE-2023-44487), and those that it has to reset
+//!   itself (CVE-2025-8671);
+//! - empty and tiny `DATA` frames (CVE-2019-9518); answers to `PING` and `SETTINGS` wait for their reader
+//!   (CVE-2019-9512, CVE-2019-9515), and it reads no more meanwhile.
+//!
+//! It does not bound the work. Streams that are opened and reset one after the other cost a request at a server each,
+//! and a client may send the frames of control for ever. So we look at the heads of frames on their way, and keep two
+//! accounts. Each has a balance that time fills up again; what is out of balance ends the connection, with
+//! `ENHANCE_YOUR_CALM`.
+//!
+//! - **Control**: `SETTINGS`, `PING`, `PRIORITY`, `WINDOW_UPDATE`, empty `DATA` and frames that nobody knows cost one
+//!   each. Requests, pieces of bodies, and what we send ourselves earn some. Envoy counts them against the streams
+//!   and `DATA` frames in the same way (`max_inbound_priority_frames_per_stream`,
+//!   `max_inbound_window_update_frames_per_data_frame_sent`), nginx by bytes (`http2 flood detected`); that time earns
+//!   some too is ours, so that a connection that lives for days is not judged by their sum.
+//! - **Resets**: a `RST_STREAM` costs what two opened streams earn, so that a client that lets half of its requests be
+//!   is never at fault: Envoy's `premature_reset_total_stream_count` has that share, and the same 500 to begin with.
+
+use super::frames::{
+    CONTINUATION, DATA, END_STREAM, Frame, Frames, HEADERS, RST_STREAM, WINDOW_UPDATE, go_away,
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The frames of control that a client has to its credit, and in which time it is given them anew.
+const CONTROL: u32 = 10_000;
+const CONTROL_TIME: Duration = Duration::from_secs(10);
+
+/// What a request, or a frame of an answer, earns: a client may grant a window for each, ask for the time that it
+/// took, and sort its priorities.
+const EARNED: u32 = 4;
+
+/// In which time the resets are given anew.
+const RESETS_TIME: Duration = Duration::from_secs(30);
+
+/// What a reset costs, where an opened stream earns 1.
+const RESET: u32 = 2;
+
+/// What a client has done too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Excess {
+    #[error("the client sends too many frames beside its requests")]
+    Control,
+    #[error("the client resets too many streams")]
+    Resets,
+}
+
+/// The account of one client.
+#[derive(Debug)]
+pub(super) struct Conduct {
+    inbound: Frames,
+    outbound: Frames,
+    control: Allowance,
+    resets: Allowance,
+    last_stream: u32,
+}
+
+impl Conduct {
+    /// Of a client that may reset so many streams beyond half of those that it opens.
+    pub(super) fn new(max_resets: u32) -> Self {
+        Self {
+            inbound: Frames::of_client(),
+            outbound: Frames::default(),
+            control: Allowance::new(CONTROL, CONTROL_TIME),
+            resets: Allowance::new(max_resets.saturating_mul(RESET), RESETS_TIME),
+            last_stream: 0,
+        }
+    }
+
+    /// Looks at what the client sent; returns whether there was something of a request in it.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<bool, Excess> {
+        let mut works = is_work(self.inbound.under_way());
+        while let Some((frame, rest)) = self.inbound.next(bytes) {
+            bytes = rest;
+            works |= self.judge(frame)?;
+        }
+        Ok(works)
+    }
+
+    fn judge(&mut self, frame: Frame) -> Result<bool, Excess> {
+        match frame.kind {
+            HEADERS => {
+                // What opens no stream ends one.
+                if frame.stream > self.last_stream {
+                    self.last_stream = frame.stream;
+                    self.resets.earn(1);
+                }
+                self.control.earn(EARNED);
+            }
+            DATA if frame.length > 0 => self.control.earn(1),
+            DATA if frame.flags & END_STREAM != 0 => {}
+            CONTINUATION => {}
+            RST_STREAM if self.resets.spend(RESET) => {}
+            RST_STREAM => return Err(Excess::Resets),
+            _ if self.control.spend(1) => return Ok(frame.kind == WINDOW_UPDATE),
+            _ => return Err(Excess::Control),
+        }
+        Ok(true)
+    }
+
+    /// Looks at what was sent to the client; returns whether there was something of an answer in it.
+    pub(super) fn wrote(&mut self, mut bytes: &[u8]) -> bool {
+        let mut works = is_work(self.outbound.under_way());
+        while let Some((frame, rest)) = self.outbound.next(bytes) {
+            bytes = rest;
+            if is_work(Some(frame.kind)) {
+                works = true;
+                self.control.earn(EARNED);
+            }
+        }
+        works
+    }
+
+    /// The last word to the client, if one can be said now: not within a frame.
+    pub(super) fn farewell(&self, code: u32) -> Option<[u8; 17]> {
+        let is_between = self.outbound.are_whole();
+        is_between.then(|| go_away(self.last_stream, code))
+    }
+}
+
+fn is_work(kind: Option<u8>) -> bool {
+    matches!(kind, Some(DATA | HEADERS | CONTINUATION))
+}
+
+/// What may be spent: so much at once, and so much in some time. No clock is looked at before all is spent.
+#[derive(Debug)]
+struct Allowance {
+    left: u32,
+    max: u32,
+    time: Duration,
+    given: Instant,
+}
+
+impl Allowance {
+    fn new(max: u32, time: Duration) -> Self {
+        Self {
+            left: max,
+            max,
+            time,
+            given: Instant::now(),
+        }
+    }
+
+    fn earn(&mut self, amount: u32) {
+        self.left = self.left.saturating_add(amount).min(self.max);
+    }
+
+    fn spend(&mut self, amount: u32) -> bool {
+        if self.left < amount {
+            let now = Instant::now();
+            let share = (now - self.given).div_duration_f64(self.time).min(1.0);
+            // Rounded down, and no more than `max`, as the share is no more than 1.
+            let given = (f64::from(self.max) * share) as u32;
+            if given < amount {
+                return false;
+            }
+            self.given = now;
+            self.earn(given);
+        }
+        match self.left.checked_sub(amount) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+    fn conduct(max_resets: u32) -> Conduct {
+        let mut conduct = Conduct::new(max_resets);
+        assert_eq!(conduct.read(PREFACE), Ok(true));
+        conduct
+    }
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap();
+        let mut frame = length.to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    /// How many of these may be sent; none where there is no end in sight.
+    fn allowed(conduct: &mut Conduct, frame: &[u8]) -> Option<u32> {
+        let count = (0..100_000).find(|_| conduct.read(frame).is_err());
+        // What was at fault was read no further.
+        conduct.inbound = Frames::default();
+        count
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_of_control_are_given_in_time() {
+        for (kind, payload) in [(4, 0), (6, 8), (2, 5), (8, 4), (0, 0), (7, 8), (0x10, 4)] {
+            let frame = frame(kind, 0, 1, &vec![0; payload]);
+            let mut conduct = conduct(1);
+            assert_eq!(allowed(&mut conduct, &frame), Some(CONTROL), "{kind}");
+            tokio::time::advance(CONTROL_TIME / 10).await;
+            assert_eq!(allowed(&mut conduct, &frame), Some(CONTROL / 10), "{kind}");
+            tokio::time::advance(100 * CONTROL_TIME).await;
+            assert_eq!(allowed(&mut conduct, &frame), Some(CONTROL), "{kind}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_works_may_send_them_for_ever() {
+        let mut conduct = conduct(1);
+        let window = frame(8, 0, 1, &[0, 0, 0, 1]);
+        for stream in (1..100_000).step_by(2) {
+            let asked = [
+                frame(HEADERS, 5, stream, b"\x82"),
+                frame(2, 0, stream, &[0; 5]),
+                window.clone(),
+            ];
+            assert_eq!(conduct.read(&asked.concat()), Ok(true));
+            assert!(conduct.wrote(&frame(DATA, 0, stream, b"an answer")));
+            assert_eq!(conduct.read(&[&*window, &window].concat()), Ok(true));
+        }
+        assert_eq!(allowed(&mut conduct, &frame(DATA, 0, 1, b"x")), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_of_the_streams_may_be_reset_and_some_more() {
+        let reset = frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]);
+        let mut streams = (1..)
+            .step_by(2)
+            .map(|stream| frame(HEADERS, 5, stream, b"\x82"));
+        let mut open = |count| streams.by_ref().take(count).flatten().collect::<Vec<_>>();
+        let mut tame = conduct(100);
+        for _ in 0..10_000 {
+            assert_eq!(tame.read(&open(2)), Ok(true));
+            assert_eq!(tame.read(&reset), Ok(true));
+        }
+        let mut wild = conduct(100);
+        let mut rapid = 0;
+        let excess = loop {
+            let read = wild.read(&[open(1), reset.clone()].concat());
+            match read {
+                Ok(_) => rapid += 1,
+                Err(excess) => break excess,
+            }
+        };
+        assert_eq!((rapid, excess), (199, Excess::Resets));
+        wild.inbound = Frames::default();
+        tokio::time::advance(RESETS_TIME / 10).await;
+        assert_eq!(allowed(&mut wild, &reset), Some(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_control_moves_nothing() {
+        let mut conduct = conduct(1);
+        for (kind, flags, payload, works) in [
+            (4, 1, &b""[..], false),
+            (6, 0, b"12345678", false),
+            (8, 0, b"1234", true),
+            (DATA, 0, b"", false),
+            (DATA, END_STREAM, b"", true),
+            (DATA, 0, b"x", true),
+            (RST_STREAM, 0, b"1234", true),
+        ] {
+            let read = conduct.read(&frame(kind, flags, 1, payload));
+            assert_eq!(read, Ok(works), "{kind}");
+        }
+        assert!(!conduct.wrote(&frame(6, 1, 0, b"12345678")));
+        let data = frame(DATA, 0, 1, b"12");
+        let (head, rest) = data.split_at(10);
+        assert_eq!(conduct.read(head), Ok(true));
+        assert_eq!(conduct.read(rest), Ok(true));
+        assert!(conduct.wrote(head));
+        assert_eq!(conduct.farewell(0), None);
+        assert!(conduct.wrote(rest));
+        assert!(conduct.farewell(0).is_some());
+    }
+}
