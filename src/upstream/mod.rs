@@ -5,6 +5,7 @@ pub mod client;
 mod connect;
 mod copy;
 pub mod forward;
+pub mod hub;
 mod link;
 mod pool;
 pub mod probe;
