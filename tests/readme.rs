@@ -65,11 +65,18 @@ routers "maintenance" {
   rule    = "Host(`old.example.com`)"
   service = "maintenance"
 }
+routers "channels" {
+  rule    = "Path(`/channels`)"
+  service = "hub"
+}
 services "backend" {
   load_balancer { servers = [{ url = "http://127.0.0.1:8001" }] }
 }
 services "maintenance" {
   respond { }
+}
+services "hub" {
+  websocket_hub { }
 }
 admin { }
 "#,

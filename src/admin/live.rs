@@ -3,6 +3,7 @@
 use crate::config::{GatewayConfig, Protocol};
 use crate::stack::drain::Drain;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::hub::Hub;
 use crate::upstream::{Server, Servers};
 use a3s_layers::failover::FailoverCourse;
 use a3s_layers::mirror::MirrorCounts;
@@ -71,6 +72,8 @@ pub struct ServiceHandle {
     pub mirror: Option<Arc<MirrorCounts>>,
     /// How its failover goes, if it has one.
     pub failover: Option<Arc<FailoverCourse>>,
+    /// The channels that its clients share, if it has any.
+    pub hub: Option<Arc<Hub>>,
 }
 
 /// A pool of servers.

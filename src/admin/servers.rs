@@ -4,6 +4,7 @@ use super::live::{Live, ServiceHandle};
 use crate::config::GatewayConfig;
 use crate::stack::{Request, Response};
 use crate::upstream::Server;
+use crate::upstream::hub::Hub;
 use a3s_layers::endpoint::{Endpoint, Trouble};
 use a3s_layers::error::Failure;
 use a3s_layers::mirror::MirrorCounts;
@@ -63,6 +64,9 @@ pub(super) async fn services(Of(live): Of<Arc<Live>>) -> Json<Value> {
         if let Some(counts) = &service.mirror {
             shown.insert("mirror".to_owned(), mirror(counts));
         }
+        if let Some(hub) = &service.hub {
+            shown.insert("websocket_hub".to_owned(), websocket_hub(hub));
+        }
         Value::Object(shown)
     });
     Json(list.collect())
@@ -79,6 +83,19 @@ fn mirror(counts: &MirrorCounts) -> Value {
             "too_large": told.dropped_too_large,
             "incomplete": told.dropped_incomplete,
         },
+    })
+}
+
+fn websocket_hub(hub: &Hub) -> Value {
+    let counts = hub.counts();
+    json!({
+        "connections": counts.connections,
+        "channels": counts.channels,
+        "subscriptions": counts.subscriptions,
+        "buffered_bytes": counts.buffered_bytes,
+        "published": counts.published,
+        "delivered": counts.delivered,
+        "dropped": counts.dropped,
     })
 }
 

@@ -53,6 +53,7 @@ pub use service::{
     ConsistentHashConfig, FailoverConfig, HealthCheckConfig, HealthCheckKind, LoadBalancerConfig,
     MirrorConfig, OutlierConfig, RespondConfig, RevisionConfig, SameSite, ServerConfig,
     ServiceConfig, StickyConfig, StickyTo, Strategy, TimeoutsConfig, UpstreamTlsConfig,
+    WebsocketHubConfig,
 };
 pub use tls::{CertificateConfig, ClientAuthConfig, ClientAuthMode, TlsConfig, TlsVersion};
 pub use values::{

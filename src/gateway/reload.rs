@@ -368,6 +368,7 @@ fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {
             pools: pools.collect(),
             mirror: service.mirror().cloned(),
             failover: service.failover().cloned(),
+            hub: service.hub().cloned(),
         })
     });
     Snapshot {

@@ -23,6 +23,7 @@ pub mod redis;
 pub mod rogue;
 pub mod running;
 pub mod server;
+pub mod talk;
 pub mod tls;
 pub mod tools;
 pub mod wire;
@@ -37,6 +38,7 @@ pub use operator::{Operator, watched};
 pub use rogue::{Manner, Rogue};
 pub use running::Process;
 pub use server::{Seen, Server, Upload};
+pub use talk::Talk;
 pub use wire::{Answer, End, Wire};
 
 use std::time::Duration;

@@ -32,6 +32,7 @@ mod respond;
 mod revisions;
 mod roster;
 mod sticky;
+mod websocket_hub;
 
 pub(super) use origin::{origin, tls_settings};
 pub use pool::Pool;
@@ -41,6 +42,7 @@ use crate::config::{GatewayConfig, LoadBalancerConfig, ServiceConfig};
 use crate::rule::Protocol;
 use crate::stack::UpstreamService;
 use crate::upstream::Servers;
+use crate::upstream::hub::{Hub, HubLimits};
 use crate::upstream::probe::Check;
 use crate::upstream::tcp::DialService;
 use crate::upstream::tls::TlsError;
@@ -66,6 +68,7 @@ pub struct Service {
     is_shadow: bool,
     failover: Option<Arc<FailoverCourse>>,
     check: Option<Arc<Check>>,
+    hub: Option<(Arc<Hub>, HubLimits)>,
 }
 
 /// What a service does.
@@ -78,7 +81,7 @@ pub(super) enum Stack {
 }
 
 impl Service {
-    /// Its pools of servers: one, or one for each revision; none where it has a fixed answer.
+    /// Its pools of servers: one, or one for each revision; none where it answers itself.
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
     }
@@ -94,16 +97,25 @@ impl Service {
         self.failover.as_ref()
     }
 
-    /// Whether its own servers, or its own answer, are as they are there.
+    /// Whether its own servers, its own answer, or its hub are as they are there. A hub goes on within other limits.
     fn is_made_as(&self, config: &ServiceConfig) -> bool {
         self.config.load_balancer == config.load_balancer
             && self.config.revisions == config.revisions
             && self.config.respond == config.respond
+            && self.config.websocket_hub.is_some() == config.websocket_hub.is_some()
     }
 
     /// Requests come to it from now on.
     pub fn take_effect(&self) {
         self.pools.iter().for_each(|pool| pool.take_effect());
+        if let Some((hub, limits)) = &self.hub {
+            hub.set_limits(*limits);
+        }
+    }
+
+    /// The channels that its clients share, if it has any.
+    pub fn hub(&self) -> Option<&Arc<Hub>> {
+        self.hub.as_ref().map(|(hub, _)| hub)
     }
 
     /// What has become of the copies for its mirror, if it has one.
@@ -206,9 +218,12 @@ fn service(
     others: &Services,
     addresses: &Addresses,
 ) -> Result<Service, CompileError> {
-    let (own, pools) = match before.filter(|before| before.is_made_as(config)) {
-        Some(before) => (before.own.clone(), before.pools.clone()),
-        None => own(name, config, before, addresses)?,
+    let hub = config.websocket_hub.as_ref();
+    let hub = hub.map(|hub| websocket_hub::hub(hub, before.and_then(Service::hub)));
+    let (own, pools) = match (before.filter(|before| before.is_made_as(config)), &hub) {
+        (Some(before), _) => (before.own.clone(), before.pools.clone()),
+        (None, Some((hub, _))) => (Stack::Http(websocket_hub::stack(hub)), Vec::new()),
+        (None, None) => own(name, config, before, addresses)?,
     };
     let check = match &config.load_balancer {
         Some(balancer) => health_check::health_check(name, config, balancer)?,
@@ -223,6 +238,7 @@ fn service(
         failover: None,
         mirror: None,
         is_shadow: false,
+        hub,
     };
     if let Some(failover) = &config.failover {
         let course = before.and_then(|before| before.failover.clone());
@@ -257,7 +273,7 @@ fn own(
         (None, Some(respond)) => Ok((Stack::Http(respond::respond(name, respond)?), Vec::new())),
         _ => {
             let text = format!(
-                "service `{name}`: needs one of `load_balancer`, `revisions` and `respond`"
+                "service `{name}`: needs one of `load_balancer`, `revisions`, `respond` and `websocket_hub`"
             );
             Err(CompileError::Invalid(text))
         }

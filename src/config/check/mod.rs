@@ -14,6 +14,7 @@ mod routers;
 mod services;
 mod sticky;
 mod tls;
+mod websocket_hubs;
 
 pub(crate) use middlewares::Place;
 pub(crate) use place::{Key, Tree};

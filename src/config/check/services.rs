@@ -27,7 +27,9 @@ impl Check<'_> {
         for (name, service) in &config.services {
             self.name("services", "service", name);
             match (&service.load_balancer, &service.respond) {
-                (None, None) if service.revisions.is_empty() => self.neither(name),
+                (None, None) if service.revisions.is_empty() && service.websocket_hub.is_none() => {
+                    self.neither(name);
+                }
                 (Some(_), Some(_)) => {
                     let message =
                         format!("service `{name}` has both `load_balancer` and `respond`");
@@ -52,6 +54,9 @@ impl Check<'_> {
             self.balancing(name, service);
             if let Some(respond) = &service.respond {
                 self.respond(name, respond);
+            }
+            if let Some(hub) = &service.websocket_hub {
+                self.websocket_hub(name, hub, service);
             }
         }
     }
@@ -86,12 +91,14 @@ impl Check<'_> {
     }
 
     fn neither(&mut self, name: &str) {
-        let places =
-            ["load_balancer", "respond", "revisions"].map(|key| keys!["services", name, key]);
+        let places = ["load_balancer", "respond", "revisions", "websocket_hub"]
+            .map(|key| keys!["services", name, key]);
         let known = (self.tree.as_ref())
             .is_some_and(|tree| places.iter().any(|place| tree.look(place).is_none()));
         if !known {
-            let message = format!("service `{name}` has neither `load_balancer` nor `respond`");
+            let message = format!(
+                "service `{name}` has none of `load_balancer`, `revisions`, `respond` and `websocket_hub`"
+            );
             self.report(
                 &keys!["services", name],
                 Problem::new(Code::Choice, message),

@@ -9,6 +9,7 @@ mod outlier;
 mod respond;
 mod revision;
 mod sticky;
+mod websocket_hub;
 
 pub use consistent_hash::ConsistentHashConfig;
 pub use failover::FailoverConfig;
@@ -21,12 +22,13 @@ pub use outlier::OutlierConfig;
 pub use respond::RespondConfig;
 pub use revision::RevisionConfig;
 pub use sticky::{SameSite, StickyConfig, StickyTo};
+pub use websocket_hub::WebsocketHubConfig;
 
 use crate::rule::Protocol;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// What answers the requests of a router: servers, or a fixed answer, and what is done beside.
+/// What answers the requests of a router: servers, a fixed answer, or a hub, and what is done beside.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServiceConfig {
@@ -39,6 +41,9 @@ pub struct ServiceConfig {
     /// A fixed answer, without a server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub respond: Option<RespondConfig>,
+    /// Channels that WebSockets share, without a server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub websocket_hub: Option<WebsocketHubConfig>,
     /// Another service that is asked where this one fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failover: Option<FailoverConfig>,

@@ -18,6 +18,7 @@ mod revisions;
 mod services;
 mod sticky;
 mod tcp;
+mod websocket_hub;
 
 use super::load::{load_in, load_text};
 use super::*;
@@ -370,7 +371,7 @@ fn each_problem_is_told_where_it_is() {
         ),
         (
             "services \"b\" {}",
-            "17:1 E013 service `b` has neither `load_balancer` nor `respond`",
+            "17:1 E013 service `b` has none of `load_balancer`, `revisions`, `respond` and `websocket_hub`",
         ),
         (
             "services \"b\" {\n respond {}\n}",

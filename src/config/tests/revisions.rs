@@ -138,7 +138,7 @@ fn each_problem_is_told_where_it_is() {
         ),
         (
             "  revisions = []",
-            vec!["17:1 E013 service `r` has neither `load_balancer` nor `respond`".to_owned()],
+            vec!["17:1 E013 service `r` has none of `load_balancer`, `revisions`, `respond` and `websocket_hub`".to_owned()],
         ),
         // What cannot be read has no sequels.
         (
