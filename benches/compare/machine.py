@@ -10,7 +10,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk", "taskset": "util-linux"}
+PACKAGES = {
+    "nginx": "nginx-light",
+    "haproxy": "haproxy",
+    "wrk": "wrk",
+    "h2load": "nghttp2-client",
+    "openssl": "openssl",
+    "taskset": "util-linux",
+}
+# nginx's TCP and UDP, where they are a module; an nginx that has them built in has no such file.
+STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 # Not every user's PATH has the directories where Debian puts servers.
 os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
@@ -48,7 +57,15 @@ def install_missing():
 
 
 def _missing():
-    return [package for tool, package in PACKAGES.items() if not shutil.which(tool)]
+    packages = [package for tool, package in PACKAGES.items() if not shutil.which(tool)]
+    return packages if _nginx_has_streams() else [*packages, "libnginx-mod-stream"]
+
+
+def _nginx_has_streams():
+    if not shutil.which("nginx"):
+        return False
+    built = subprocess.run(["nginx", "-V"], capture_output=True, text=True, timeout=10)
+    return STREAM_MODULE.exists() or "--with-stream" in built.stderr.split()
 
 
 def raise_file_limit(wanted):

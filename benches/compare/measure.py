@@ -48,6 +48,10 @@ class Result:
     def median(self, of):
         return median(self.values(of))
 
+    def sum(self, of):
+        """Of the load of all rounds."""
+        return sum(of(sample.load) for sample in self.samples)
+
     @property
     def cpu_us(self):
         return self.median(lambda sample: sample.cpu_us)
@@ -76,7 +80,8 @@ def start(bench, peer, **how):
     """One peer, or None and a word about it: one that does not start must not end the whole run."""
     proxy = None
     try:
-        proxy = Running(peer, bench.cores.proxy, bench.directory, bench.upstream.address, **how)
+        how.setdefault("upstream", bench.upstream.address)
+        proxy = Running(peer, bench.cores.proxy, bench.directory, **how)
         return proxy.wait()
     except RuntimeError as error:
         proxy.process.stop()
@@ -85,7 +90,7 @@ def start(bench, peer, **how):
         return None
 
 
-def interleave(bench, running, load, warm_up):
+def interleave(bench, running, take, warm_up):
     """Round r runs every proxy once, and starts with the r-th; what the machine does meanwhile hits all alike."""
     results = {proxy: Result(proxy.name) for proxy in running}
     for proxy in running:
@@ -93,18 +98,19 @@ def interleave(bench, running, load, warm_up):
     for turn in range(bench.rounds):
         first = turn % len(running) if running else 0
         for proxy in running[first:] + running[:first]:
-            _attempt(results[proxy], lambda: results[proxy].add(_sample(proxy, load)))
+            _attempt(results[proxy], lambda: results[proxy].add(take(proxy)))
             print(f"  round {turn + 1}/{bench.rounds} {_progress(results[proxy])}", file=sys.stderr)
     for proxy, result in results.items():
         result.peak_rss, result.rss = proxy.process.peak_rss(), proxy.process.rss()
-        if not result.problem and (not proxy.process.is_alive() or not proxy.ask()):
+        if not result.problem and (not proxy.process.is_alive() or proxy.trouble()):
             result.problem = "it does not answer after the load"
     return list(results.values())
 
 
-def _sample(proxy, load):
+def sample(proxy, load):
+    """What the proxy did while `load` ran."""
     cpu, wall = proxy.process.cpu_seconds(), time.monotonic()
-    seen = load(proxy)
+    seen = load()
     return Sample(seen, proxy.process.cpu_seconds() - cpu, time.monotonic() - wall)
 
 

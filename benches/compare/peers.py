@@ -6,9 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from machine import STREAM_MODULE
 from process import Process, free_port, wait_until
 
 HERE = Path(__file__).resolve().parent
@@ -27,6 +29,8 @@ class Peer:
     # What each request to it has beside its host, and what stands before its path.
     headers: dict[str, str] = field(default_factory=dict)
     prefix: str = ""
+    # Says what is wrong with one that runs, where a plain request does not tell; None when it is right.
+    trouble: Callable | None = None
 
     @property
     def is_gateway(self):
@@ -63,11 +67,17 @@ UPSTREAM = Peer("upstream", "nginx", ["upstream.conf"], ["-e", "stderr", "-p", "
 
 def with_ten_middlewares(peer):
     """The same proxy with ten policies on its one route, where there is a configuration with them; else None."""
-    templates = [name.replace(".", "-ten.", 1) for name in peer.templates]
-    if not templates or not all((TEMPLATES / name).exists() for name in templates):
+    return variant(peer, "ten", headers=TEN_HEADERS, prefix="/api")
+
+
+def variant(peer, name, **changes):
+    """The same proxy with its configuration of this name, where there is one (`nginx-ten.conf`); else None."""
+    plain = map(Path, peer.templates)
+    templates = [f"{template.stem}-{name}{template.suffix}" for template in plain]
+    if not templates or not all((TEMPLATES / template).exists() for template in templates):
         return None
     arguments = [part.replace(peer.templates[0], templates[0]) for part in peer.arguments]
-    return replace(peer, templates=templates, arguments=arguments, headers=TEN_HEADERS, prefix="/api")
+    return replace(peer, templates=templates, arguments=arguments, **changes)
 
 
 def find(wanted, gateway):
@@ -99,7 +109,7 @@ def _gateway_program(given):
 class Running:
     """A proxy, or the upstream, that answers."""
 
-    def __init__(self, peer, core, directory, upstream="", routers=1):
+    def __init__(self, peer, core, directory, upstream="", routers=1, values=None):
         self.peer = peer
         self.name = peer.name
         self.port = free_port()
@@ -118,6 +128,8 @@ class Running:
             "UPSTREAM_SOCKET": "{ address: %s, port_value: %s }" % (upstream.partition(":")[::2]),
             "BODY_1K": "a" * BODIES["/1k"],
             "ROUTERS": router_blocks(routers),
+            "STREAM_MODULE": f"load_module {STREAM_MODULE};" if STREAM_MODULE.exists() else "",
+            **(values or {}),
         }
         for template in peer.templates:
             text = (TEMPLATES / template).read_text()
@@ -130,22 +142,25 @@ class Running:
     def _fill(self, text):
         return re.sub(r"@([A-Z_0-9]+)@", lambda match: self.values[match[1]], text)
 
-    def ask(self):
-        """Status and body length of a plain request; None without an answer."""
-        return get(self.port, self.prefix + "/1k", self.host, headers=self.headers)
+    def trouble(self):
+        """What is wrong with its answer, None when it is right."""
+        if self.peer.trouble:
+            return self.peer.trouble(self)
+        answer = get(self.port, self.prefix + "/1k", self.host, headers=self.headers)
+        return None if answer == (200, BODIES["/1k"]) else str(answer)
 
     def wait(self, seconds=60):
-        """Waits for the right answer to a plain request, and says what came instead."""
-        answer = None
+        """Waits for the right answer, and says what came instead."""
+        trouble = None
 
-        def is_right():
-            nonlocal answer
-            answer = self.ask()
-            return answer == (200, BODIES["/1k"]) or not self.process.is_alive()
+        def is_over():
+            nonlocal trouble
+            trouble = self.trouble()
+            return trouble is None or not self.process.is_alive()
 
-        wait_until(is_right, seconds)
-        if answer != (200, BODIES["/1k"]):
-            raise RuntimeError(f"{self.name} does not answer ({answer}); it said:\n{self.process.last_words()}")
+        wait_until(is_over, seconds)
+        if trouble:
+            raise RuntimeError(f"{self.name} does not answer ({trouble}); it said:\n{self.process.last_words()}")
         return self
 
 

@@ -79,9 +79,10 @@ def free_port():
         port = random.randrange(20_000, 32_000)
         if port in _ports:
             continue
-        with socket.socket() as probe:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
             try:
-                probe.bind(("127.0.0.1", port))
+                tcp.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
             except OSError:
                 continue
         _ports.add(port)

@@ -1,12 +1,12 @@
 """The scenarios: each measures and returns its table."""
 
+import protocols
 from idle import idle_connections
-from measure import interleave, start, started
+from measure import interleave, sample, start, started
 from peers import with_ten_middlewares
 from reload import reload_10000
-from report import invalid, mebibytes, milliseconds, spread, table
-
-HEAD = ["", "CPU µs/request", "ratio", "requests/s", "p50 ms", "p99 ms", "peak MiB", "core used"]
+from report import invalid, milliseconds, spread, table
+from throughput import throughput_table
 
 
 def saturation(path, close=False):
@@ -35,31 +35,9 @@ def saturate(bench, running, path, close=False):
     return interleave(
         bench,
         running,
-        load=lambda proxy: bench.generator.saturate(proxy, path, bench.seconds, close=close),
+        take=lambda proxy: sample(proxy, lambda: bench.generator.saturate(proxy, path, bench.seconds, close=close)),
         warm_up=lambda proxy: bench.generator.saturate(proxy, path, 1, close=close),
     )
-
-
-def throughput_table(results, base=None):
-    """The ratio is to `base`, or to the least CPU time of all."""
-    valid = [result.cpu_us for result in results if not result.problem]
-    base = base or min(valid, default=0)
-    rows = []
-    for result in results:
-        if result.problem:
-            rows.append(invalid(result.name, result.problem))
-            continue
-        rows.append([
-            result.name,
-            spread(result, lambda sample: sample.cpu_us),
-            f"{result.cpu_us / base:.2f}" if base else "",
-            spread(result, lambda sample: sample.load.rate, "{:.0f}"),
-            milliseconds(result, lambda load: load.p50_us),
-            milliseconds(result, lambda load: load.p99_us),
-            mebibytes(result.peak_rss),
-            f"{result.median(lambda sample: sample.busy):.0%}",
-        ])
-    return table(HEAD, rows)
 
 
 def routers(count):
@@ -102,7 +80,7 @@ def latency_half(bench):
         results = interleave(
             bench,
             running,
-            load=lambda proxy: bench.generator.pace(proxy, "/1k", bench.seconds, rate),
+            take=lambda proxy: sample(proxy, lambda: bench.generator.pace(proxy, "/1k", bench.seconds, rate)),
             warm_up=lambda proxy: bench.generator.pace(proxy, "/1k", 0.5, rate),
         )
     rows = []
@@ -135,4 +113,5 @@ ALL = {
     "routers-1000": ("1,000 routers, the last one asked for", routers(1_000)),
     "routers-10000": ("10,000 routers, the last one asked for", routers(10_000)),
     "reload-10000": ("Reload of 10,000 routers when one of them changes", reload_10000),
+    **protocols.ALL,
 }
