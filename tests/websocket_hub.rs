@@ -6,6 +6,7 @@ mod support;
 
 use serde_json::{Value, json};
 use std::process::Output;
+use support::tls::Authority;
 use support::{Process, Setup, Talk, TestGateway, tools, within};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -92,6 +93,8 @@ async fn clients_on_every_worker_share_channels() {
         "dropped": 0,
     });
     assert_eq!(told, expected);
+    let series = "gateway_service_hub_delivered_total{service=\"hub\"}";
+    assert_eq!(gateway.metric(series), Some(20.0));
     for client in &mut clients {
         client.close();
     }
@@ -167,11 +170,43 @@ async fn a_request_that_opens_no_websocket_is_refused() {
     let full = gateway.ask(upgrade(&good)).await;
     assert_eq!(full.status(), 503);
     assert_eq!(full.header("retry-after").as_deref(), Some("1"));
+    // What was said together with the request.
+    let mut hasty = gateway.wire().await;
     drop(open);
     within("there is room again", async {
         while gateway.ask(upgrade(&good)).await.status() != 101 {}
     })
     .await;
+    within("and again", async {
+        while counts(&gateway).await["connections"] != 0 {}
+    })
+    .await;
+    let ping = b"\x81\x85\0\0\0\0_ping";
+    hasty.send([upgrade(&good).as_bytes(), ping].concat()).await;
+    assert_eq!(hasty.head().await.status(), 101);
+    assert_eq!(hasty.exactly(7).await, b"\x81\x05_pong");
+}
+
+#[tokio::test]
+async fn channels_are_shared_with_clients_over_tls() {
+    let authority = Authority::new();
+    let (cert_file, key_file) = authority.files("localhost");
+    let tls = json!({ "cert_file": cert_file, "key_file": key_file });
+    let setup = setup()
+        .set("entrypoints/safe/address", "127.0.0.1:0")
+        .set("entrypoints/safe/tls", tls);
+    let gateway = setup.start().await;
+    let mut plain = subscribed(&gateway, &["a"]).await;
+    let safe = gateway.address_of("safe").await;
+    let url = format!("wss://localhost:{}/channels", safe.port());
+    let mut safe = Talk::trusting(&authority.file(), url);
+    assert_eq!(safe.hears().await, "open");
+    safe.say("_sub:a");
+    safe.say("a:over TLS");
+    assert_eq!(plain.hears().await, "a:over TLS");
+    assert_eq!(safe.hears().await, "a:over TLS");
+    safe.say("!binary");
+    assert_eq!(safe.hears().await, "closed 1003 messages are text");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::Live;
 use super::live::Snapshot;
+use crate::upstream::hub::HubCounts;
 use a3s_layers::endpoint::Endpoint;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
@@ -46,7 +47,11 @@ impl Collector for Scrape {
             series.encode(&snapshot, &mut encoder)?;
         }
         failovers(&snapshot, &mut encoder)?;
-        mirrors(&snapshot, &mut encoder)
+        mirrors(&snapshot, &mut encoder)?;
+        for series in &HUBS {
+            series.encode(&snapshot, &mut encoder)?;
+        }
+        Ok(())
     }
 }
 
@@ -108,6 +113,82 @@ fn failovers(snapshot: &Snapshot, encoder: &mut DescriptorEncoder<'_>) -> fmt::R
         ConstCounter::new(course.requests()).encode(metric)?;
     }
     Ok(())
+}
+
+/// A metric that each hub has: its name, what it is, and whether it only grows.
+struct OfHubs(&'static str, &'static str, bool, fn(&HubCounts) -> u64);
+
+const HUBS: [OfHubs; 7] = [
+    OfHubs(
+        "gateway_service_hub_connections",
+        "Open connections to a hub",
+        false,
+        |counts| counts.connections as u64,
+    ),
+    OfHubs(
+        "gateway_service_hub_channels",
+        "Channels of a hub that somebody is subscribed to",
+        false,
+        |counts| counts.channels as u64,
+    ),
+    OfHubs(
+        "gateway_service_hub_subscriptions",
+        "Subscriptions of connections to channels of a hub",
+        false,
+        |counts| counts.subscriptions as u64,
+    ),
+    OfHubs(
+        "gateway_service_hub_buffered_bytes",
+        "Bytes of messages that wait for readers of a hub",
+        false,
+        |counts| counts.buffered_bytes as u64,
+    ),
+    OfHubs(
+        "gateway_service_hub_published",
+        "Messages that were published at a hub",
+        true,
+        |counts| counts.published,
+    ),
+    OfHubs(
+        "gateway_service_hub_delivered",
+        "Messages that were written to subscribers of a hub",
+        true,
+        |counts| counts.delivered,
+    ),
+    OfHubs(
+        "gateway_service_hub_dropped",
+        "Subscriptions to a hub that ended because their client read too slowly",
+        true,
+        |counts| counts.dropped,
+    ),
+];
+
+impl OfHubs {
+    fn encode(&self, snapshot: &Snapshot, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Self(name, help, grows, value) = *self;
+        let hubs = || {
+            let services = snapshot.services.iter();
+            services.filter_map(|service| Some((&*service.name, service.hub.as_deref()?)))
+        };
+        if hubs().next().is_none() {
+            return Ok(());
+        }
+        let kind = match grows {
+            true => MetricType::Counter,
+            false => MetricType::Gauge,
+        };
+        let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+        for (service, hub) in hubs() {
+            let value = value(&hub.counts());
+            let labels = [("service", service)];
+            let metric = family.encode_family(&labels)?;
+            match grows {
+                true => ConstCounter::new(value).encode(metric)?,
+                false => ConstGauge::new(value as i64).encode(metric)?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A metric that each server has.

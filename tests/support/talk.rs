@@ -4,7 +4,7 @@ use super::tools;
 use super::within;
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use tokio::sync::mpsc;
 
 /// A client of a WebSocket. It is killed when dropped.
@@ -18,9 +18,20 @@ impl Talk {
     /// Connects, with these header lines, and waits until it knows whether it may: the first it hears is `open`, or
     /// `refused` and the status.
     pub fn begin(url: impl Display, headers: &[&str]) -> Self {
-        let mut child = tools::python("websocket_talk.py")
-            .arg(url.to_string())
-            .args(headers)
+        let mut talk = tools::python("websocket_talk.py");
+        talk.arg(url.to_string()).args(headers);
+        Self::spawn(&mut talk)
+    }
+
+    /// Connects over TLS to a server that has a certificate of this authority.
+    pub fn trusting(ca_file: &str, url: impl Display) -> Self {
+        let mut talk = tools::python("websocket_talk.py");
+        talk.arg(url.to_string()).env("SSL_CERT_FILE", ca_file);
+        Self::spawn(&mut talk)
+    }
+
+    fn spawn(talk: &mut Command) -> Self {
+        let mut child = talk
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

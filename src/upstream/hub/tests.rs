@@ -499,3 +499,84 @@ fn publishers_and_subscribers_on_many_threads_agree_on_the_order() {
     drop((members, heard));
     assert_eq!((hub.counts().channels, hub.counts().buffered_bytes), (0, 0));
 }
+
+/// What a member should hear, as simply as it can be said.
+#[derive(Default)]
+struct Model {
+    subscribed: Vec<String>,
+    queue: Vec<String>,
+}
+
+#[test]
+fn an_outbox_does_what_it_should_whatever_happens_in_whatever_order() {
+    let limits = HubLimits {
+        max_channels: 3,
+        channel_buffer: 3,
+        ..LIMITS
+    };
+    let hub = hub(limits);
+    let mut random = fastrand::Rng::with_seed(7);
+    let members: Vec<_> = (0..3).map(|_| hub.enter().unwrap()).collect();
+    let mut models: Vec<_> = members.iter().map(|_| Model::default()).collect();
+    for step in 0..20_000 {
+        let who = random.usize(..3);
+        let channel = random.choice(["a", "b", "c", "d"]).unwrap();
+        let (member, model) = (&members[who], &mut models[who]);
+        let of_channel = |frame: &String| frame.starts_with(&format!("{channel}:"));
+        let dropped = format!("_dropped:{channel}");
+        match random.u8(..10) {
+            0..2 => {
+                let untold = model.queue.iter().filter(|frame| frame.starts_with('_'));
+                let mut known = model.subscribed.clone();
+                known.extend(untold.map(|frame| frame["_dropped:".len()..].to_owned()));
+                known.sort();
+                known.dedup();
+                let is_known = known.iter().any(|name| name == channel);
+                let may = is_known || known.len() < 3;
+                assert_eq!(member.subscribe(channel).is_ok(), may, "{step}");
+                if may && !model.subscribed.iter().any(|name| name == channel) {
+                    model.subscribed.push((*channel).to_owned());
+                }
+            }
+            2 => {
+                member.unsubscribe(channel);
+                if model.subscribed.iter().any(|name| name == channel) {
+                    model.subscribed.retain(|name| name != channel);
+                    model.queue.retain(|frame| !of_channel(frame));
+                }
+            }
+            3..7 => {
+                let frame = format!("{channel}:{step}");
+                member.publish(channel, &frame);
+                for model in &mut models {
+                    if !model.subscribed.iter().any(|name| name == channel) {
+                        continue;
+                    }
+                    if model.queue.iter().filter(|frame| of_channel(frame)).count() < 3 {
+                        model.queue.push(frame.clone());
+                        continue;
+                    }
+                    model.subscribed.retain(|name| name != channel);
+                    model.queue.retain(|frame| !of_channel(frame));
+                    if !model.queue.contains(&dropped) {
+                        model.queue.push(dropped.clone());
+                    }
+                }
+            }
+            _ => {
+                let expected = (!model.queue.is_empty()).then(|| model.queue.remove(0));
+                let heard = member.next().map(|frame| frame.to_string());
+                assert_eq!(heard, expected, "{step}");
+            }
+        }
+    }
+    let subscriptions: usize = models.iter().map(|model| model.subscribed.len()).sum();
+    assert_eq!(hub.counts().subscriptions, subscriptions);
+    assert!(hub.counts().dropped > 100);
+    for member in &members {
+        while member.next().is_some() {}
+    }
+    assert_eq!(hub.counts().buffered_bytes, 0);
+    drop(members);
+    assert_eq!(hub.counts().channels, 0);
+}
