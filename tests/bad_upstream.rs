@@ -722,3 +722,45 @@ async fn an_h2_server_that_says_goodbye_after_each_answer_loses_no_request() {
         assert_eq!(server.accepted(), n);
     }
 }
+
+#[tokio::test]
+async fn a_server_that_never_comes_to_the_point_fails_and_holds_nobody_up() {
+    // 103, as a literal that no table remembers.
+    let early = frames::frame(frames::HEADERS, 4, 1, b"\x08\x03103");
+    let says = [
+        ("http", b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(500), 504),
+        ("h2c", early.repeat(500), 502),
+    ];
+    for (scheme, says, status) in says {
+        let says = Arc::new(says);
+        let server = Server::raw(move |mut wire, _| {
+            let says = Arc::clone(&says);
+            async move {
+                if scheme == "h2c" {
+                    wire.send(frames::frame(4, 0, 0, &[])).await;
+                    wire.until(b"SM\r\n\r\n").await;
+                    while frames::read(&mut wire)
+                        .await
+                        .is_some_and(|frame| frame.0 != frames::HEADERS)
+                    {}
+                } else {
+                    wire.try_head().await;
+                }
+                while wire.try_send(&*says).await.is_ok() {}
+            }
+        })
+        .await;
+        let good = Server::start().await;
+        let setup = setup(&server.url(scheme), &good);
+        let timeouts = serde_json::json!({ "response": "1s" });
+        let gateway = setup.balancer("timeouts", timeouts).start().await;
+        let mut wire = gateway.wire().await;
+        wire.send(GET).await;
+        // The gateway has one worker, and it is not held up.
+        for _ in 0..20 {
+            goes_on(&gateway).await;
+        }
+        assert_eq!(wire.answer().await.status(), status, "{scheme}");
+        eventually("it is left", || server.open() == 0).await;
+    }
+}

@@ -13,11 +13,11 @@
 //! It keeps one timer for each connection, looked at when a read has to wait. The common request, a head
 //! that comes in one piece, sets no timer and copies nothing.
 
-use super::conduct::{Conduct, Excess};
 use super::refusal::Refusal;
 use super::upgrade::Switched;
 use super::walk::Walk;
 use crate::stack::Socket;
+use crate::stack::conduct::{Conduct, Excess};
 use bytes::BytesMut;
 use std::future::Future;
 use std::io;
@@ -163,7 +163,7 @@ impl<I> Guard<I> {
             limits,
             exchanges,
             walk: is_h1.then(Walk::default),
-            conduct: (!is_h1).then(|| Box::new(Conduct::new(limits.h2_max_resets))),
+            conduct: (!is_h1).then(|| Box::new(Conduct::of_client(limits.h2_max_resets))),
             excess: None,
             heads: 0,
             refusal: None,
@@ -472,7 +472,7 @@ impl Guard<Socket> {
         if let Poll::Ready(result) = result {
             let written = result.as_ref().map_or(0, |written| *written);
             self.moved |= match &mut self.conduct {
-                Some(conduct) => look_at(conduct, bufs, written),
+                Some(conduct) => conduct.wrote_of(bufs, written),
                 None => true,
             };
             return Poll::Ready(result);
@@ -521,15 +521,4 @@ impl AsyncWrite for Guard<Socket> {
         }
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
-}
-
-/// Looks at the first bytes of what was to be written; returns whether there was something of an answer in them.
-fn look_at(conduct: &mut Conduct, bufs: &[io::IoSlice<'_>], mut written: usize) -> bool {
-    let mut works = false;
-    for buf in bufs {
-        let part = &buf[..written.min(buf.len())];
-        written -= part.len();
-        works |= conduct.wrote(part);
-    }
-    works
 }

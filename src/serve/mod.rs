@@ -1,10 +1,8 @@
 //! Serving clients: listeners, workers, and the HTTP server on each connection.
 
 mod body;
-mod conduct;
 mod drive;
 mod exchange;
-mod frames;
 mod guard;
 pub mod http_server;
 pub mod listener;

@@ -1,7 +1,9 @@
 //! The shapes that flow through the house: one request, one response, one kind of service.
 
+pub(crate) mod conduct;
 pub mod crypto;
 pub mod drain;
+mod frames;
 mod socket;
 pub mod upgrade;
 

@@ -7,7 +7,11 @@ use super::body::{AnswerBody, Lease, ResponseBody, Upload};
 use super::connect::Origin;
 use super::link::{Link, Sending, Sent};
 use super::pool::{self, Sender};
+<<<<<<< HEAD
 use super::upgrade;
+=======
+use super::watched::Watched;
+>>>>>>> 595a02f (upstream: a server of HTTP/2 that does not come to the point is left)
 use crate::stack::Request;
 use crate::stack::upgrade::Upgrade;
 use a3s_layers::endpoint::AwaitedBody;
@@ -18,7 +22,7 @@ use http::{HeaderValue, Method, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -280,7 +284,7 @@ async fn open(origin: &Arc<Origin>) -> Result<Sender, UpstreamError> {
             .adaptive_window(false)
             .initial_stream_window_size(H2_STREAM_WINDOW)
             .initial_connection_window_size(H2_CONNECTION_WINDOW)
-            .handshake(io)
+            .handshake(TokioIo::new(Watched::new(io.into_inner())))
             .await
             .map_err(broken)?;
         let max_streams = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));

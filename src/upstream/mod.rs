@@ -15,6 +15,7 @@ pub mod tcp;
 pub mod tls;
 mod tunnel;
 mod upgrade;
+mod watched;
 
 pub use body::{AnswerBody, ResponseBody};
 pub use connect::{Origin, Scheme, Target};

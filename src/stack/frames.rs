@@ -1,15 +1,15 @@
 //! Walks through a stream of HTTP/2 frames by their heads alone (RFC 9113, 4.1).
 
 /// Types of frames (RFC 9113, 6).
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const RST_STREAM: u8 = 3;
-pub(super) const GOAWAY: u8 = 7;
-pub(super) const WINDOW_UPDATE: u8 = 8;
-pub(super) const CONTINUATION: u8 = 9;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 
 /// The flag of the last frame with a part of a body, or of a head without one.
-pub(super) const END_STREAM: u8 = 1;
+pub(crate) const END_STREAM: u8 = 1;
 
 const HEAD: usize = 9;
 
@@ -18,7 +18,7 @@ const PREFACE: u32 = 24;
 
 /// Where in a stream of frames the next byte stands.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(crate) struct Frames {
     head: [u8; HEAD],
     /// So much of the next head is there.
     have: usize,
@@ -28,16 +28,16 @@ pub(super) struct Frames {
 
 /// The head of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frame {
-    pub(super) kind: u8,
-    pub(super) flags: u8,
-    pub(super) stream: u32,
-    pub(super) length: u32,
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) length: u32,
 }
 
 impl Frames {
     /// Those of a client, with its preface before them.
-    pub(super) fn of_client() -> Self {
+    pub(crate) fn of_client() -> Self {
         Self {
             left: PREFACE,
             ..Self::default()
@@ -45,17 +45,17 @@ impl Frames {
     }
 
     /// Whether a frame has ended and none has begun.
-    pub(super) fn are_whole(&self) -> bool {
+    pub(crate) fn are_whole(&self) -> bool {
         self.have == 0 && self.left == 0
     }
 
     /// The type of a frame whose payload is still to come.
-    pub(super) fn under_way(&self) -> Option<u8> {
+    pub(crate) fn under_way(&self) -> Option<u8> {
         (self.have == 0 && self.left > 0).then_some(self.head[3])
     }
 
     /// Walks on; returns the next head that is whole, and what stands behind it.
-    pub(super) fn next<'b>(&mut self, bytes: &'b [u8]) -> Option<(Frame, &'b [u8])> {
+    pub(crate) fn next<'b>(&mut self, bytes: &'b [u8]) -> Option<(Frame, &'b [u8])> {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         let (payload, bytes) = bytes.split_at(left.min(bytes.len()));
         // No more than was left.
@@ -80,7 +80,7 @@ impl Frames {
 }
 
 /// A `GOAWAY` (RFC 9113, 6.8).
-pub(super) fn go_away(last_stream: u32, code: u32) -> [u8; 17] {
+pub(crate) fn go_away(last_stream: u32, code: u32) -> [u8; 17] {
     let mut frame = [0; 17];
     frame[2] = 8;
     frame[3] = GOAWAY;

@@ -1,4 +1,4 @@
-//! Keeps an HTTP/2 client to its work: what it sends beside requests and bodies may not be out of proportion.
+//! Keeps a peer of HTTP/2 to its work: what it sends beside messages may not be out of proportion.
 //!
 //! The parser bounds what each frame costs in memory, and many of the ways to abuse it:
 //!
@@ -20,10 +20,14 @@
 //!   some too is ours, so that a connection that lives for days is not judged by their sum.
 //! - **Resets**: a `RST_STREAM` costs what two opened streams earn, so that a client that lets half of its requests be
 //!   is never at fault: Envoy's `premature_reset_total_stream_count` has that share, and the same 500 to begin with.
+//!
+//! A server is held to the same, but that it opens no streams and may reset all of ours. What it can do instead is to
+//! begin an answer again and again (1xx): each head costs one, and each of our requests earns some.
 
 use super::frames::{
     CONTINUATION, DATA, END_STREAM, Frame, Frames, HEADERS, RST_STREAM, WINDOW_UPDATE, go_away,
 };
+use std::io::IoSlice;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -35,45 +39,72 @@ const CONTROL_TIME: Duration = Duration::from_secs(10);
 /// took, and sort its priorities.
 const EARNED: u32 = 4;
 
+/// The heads that a server has to its credit, what a request earns of them, and in which time they are given anew.
+const HEADS: u32 = 1_000;
+const HEADS_EARNED: u32 = 16;
+const HEADS_TIME: Duration = Duration::from_secs(10);
+
 /// In which time the resets are given anew.
 const RESETS_TIME: Duration = Duration::from_secs(30);
 
 /// What a reset costs, where an opened stream earns 1.
 const RESET: u32 = 2;
 
-/// What a client has done too often.
+/// What a peer has done too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Excess {
-    #[error("the client sends too many frames beside its requests")]
+pub(crate) enum Excess {
+    #[error("the peer sends too many frames beside its messages")]
     Control,
     #[error("the client resets too many streams")]
     Resets,
+    #[error("the server begins its answers too often")]
+    Heads,
 }
 
-/// The account of one client.
+/// The account of one peer.
 #[derive(Debug)]
-pub(super) struct Conduct {
+pub(crate) struct Conduct {
     inbound: Frames,
     outbound: Frames,
     control: Allowance,
-    resets: Allowance,
+    role: Role,
+    /// The last stream that the peer has opened.
     last_stream: u32,
+}
+
+#[derive(Debug)]
+enum Role {
+    Client { resets: Allowance },
+    Server { heads: Allowance },
 }
 
 impl Conduct {
     /// Of a client that may reset so many streams beyond half of those that it opens.
-    pub(super) fn new(max_resets: u32) -> Self {
+    pub(crate) fn of_client(max_resets: u32) -> Self {
+        let resets = Allowance::new(max_resets.saturating_mul(RESET), RESETS_TIME);
         Self {
             inbound: Frames::of_client(),
             outbound: Frames::default(),
             control: Allowance::new(CONTROL, CONTROL_TIME),
-            resets: Allowance::new(max_resets.saturating_mul(RESET), RESETS_TIME),
+            role: Role::Client { resets },
             last_stream: 0,
         }
     }
 
-    /// Looks at what the client sent; returns whether there was something of a request in it.
-    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<bool, Excess> {
+    /// Of a server.
+    pub(crate) fn of_server() -> Self {
+        let heads = Allowance::new(HEADS, HEADS_TIME);
+        Self {
+            inbound: Frames::default(),
+            outbound: Frames::of_client(),
+            control: Allowance::new(CONTROL, CONTROL_TIME),
+            role: Role::Server { heads },
+            last_stream: 0,
+        }
+    }
+
+    /// Looks at what the peer sent; returns whether there was something of a message in it.
+    pub(crate) fn read(&mut self, mut bytes: &[u8]) -> Result<bool, Excess> {
         let mut works = is_work(self.inbound.under_way());
         while let Some((frame, rest)) = self.inbound.next(bytes) {
             bytes = rest;
@@ -83,28 +114,37 @@ impl Conduct {
     }
 
     fn judge(&mut self, frame: Frame) -> Result<bool, Excess> {
-        match frame.kind {
-            HEADERS => {
+        let bear = |is_borne: bool, excess| is_borne.then_some(true).ok_or(excess);
+        match (frame.kind, &mut self.role) {
+            (HEADERS, Role::Client { resets }) => {
                 // What opens no stream ends one.
                 if frame.stream > self.last_stream {
                     self.last_stream = frame.stream;
-                    self.resets.earn(1);
+                    resets.earn(1);
                 }
                 self.control.earn(EARNED);
+                Ok(true)
             }
-            DATA if frame.length > 0 => self.control.earn(1),
-            DATA if frame.flags & END_STREAM != 0 => {}
-            CONTINUATION => {}
-            RST_STREAM if self.resets.spend(RESET) => {}
-            RST_STREAM => return Err(Excess::Resets),
-            _ if self.control.spend(1) => return Ok(frame.kind == WINDOW_UPDATE),
-            _ => return Err(Excess::Control),
+            (HEADERS, Role::Server { heads }) => {
+                self.control.earn(EARNED);
+                bear(heads.spend(1), Excess::Heads)
+            }
+            (RST_STREAM, Role::Client { resets }) => bear(resets.spend(RESET), Excess::Resets),
+            (DATA, _) if frame.length > 0 => {
+                self.control.earn(1);
+                Ok(true)
+            }
+            (DATA, _) if frame.flags & END_STREAM != 0 => Ok(true),
+            (CONTINUATION, _) => Ok(true),
+            (kind, _) => {
+                let is_borne = self.control.spend(1);
+                bear(is_borne, Excess::Control).map(|_| kind == WINDOW_UPDATE)
+            }
         }
-        Ok(true)
     }
 
-    /// Looks at what was sent to the client; returns whether there was something of an answer in it.
-    pub(super) fn wrote(&mut self, mut bytes: &[u8]) -> bool {
+    /// Looks at what was sent to the peer; returns whether there was something of a message in it.
+    pub(crate) fn wrote(&mut self, mut bytes: &[u8]) -> bool {
         let mut works = is_work(self.outbound.under_way());
         while let Some((frame, rest)) = self.outbound.next(bytes) {
             bytes = rest;
@@ -112,12 +152,26 @@ impl Conduct {
                 works = true;
                 self.control.earn(EARNED);
             }
+            if let (HEADERS, Role::Server { heads }) = (frame.kind, &mut self.role) {
+                heads.earn(HEADS_EARNED);
+            }
+        }
+        works
+    }
+
+    /// Looks at the first bytes of what was to be sent; returns as [`Conduct::wrote`] does.
+    pub(crate) fn wrote_of(&mut self, bufs: &[IoSlice<'_>], mut written: usize) -> bool {
+        let mut works = false;
+        for buf in bufs {
+            let part = &buf[..written.min(buf.len())];
+            written -= part.len();
+            works |= self.wrote(part);
         }
         works
     }
 
     /// The last word to the client, if one can be said now: not within a frame.
-    pub(super) fn farewell(&self, code: u32) -> Option<[u8; 17]> {
+    pub(crate) fn farewell(&self, code: u32) -> Option<[u8; 17]> {
         let is_between = self.outbound.are_whole();
         is_between.then(|| go_away(self.last_stream, code))
     }
@@ -179,7 +233,7 @@ mod tests {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
     fn conduct(max_resets: u32) -> Conduct {
-        let mut conduct = Conduct::new(max_resets);
+        let mut conduct = Conduct::of_client(max_resets);
         assert_eq!(conduct.read(PREFACE), Ok(true));
         conduct
     }
@@ -233,7 +287,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn half_of_the_streams_may_be_reset_and_some_more() {
-        let reset = frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]);
+        let reset = cancel();
         let mut streams = (1..)
             .step_by(2)
             .map(|stream| frame(HEADERS, 5, stream, b"\x82"));
@@ -256,6 +310,23 @@ mod tests {
         wild.inbound = Frames::default();
         tokio::time::advance(RESETS_TIME / 10).await;
         assert_eq!(allowed(&mut wild, &reset), Some(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_begins_an_answer_a_few_times() {
+        let mut server = Conduct::of_server();
+        let head = frame(HEADERS, 4, 1, b"\x08\x03103");
+        assert!(server.wrote(PREFACE));
+        assert_eq!(allowed(&mut server, &head), Some(HEADS));
+        assert!(server.wrote(&frame(HEADERS, 5, 1, b"\x82")));
+        assert_eq!(allowed(&mut server, &head), Some(HEADS_EARNED));
+        tokio::time::advance(HEADS_TIME / 2).await;
+        assert_eq!(allowed(&mut server, &head), Some(HEADS / 2));
+        assert_eq!(allowed(&mut server, &cancel()), Some(CONTROL));
+    }
+
+    fn cancel() -> Vec<u8> {
+        frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])
     }
 
     #[tokio::test(start_paused = true)]
