@@ -1,6 +1,6 @@
 //! The bodies of a client's exchange: a request's, which may not stall, and a response's, whose end is told.
 
-use super::guard::Exchanges;
+use super::exchanges::Exchanges;
 use super::patience::{Waits, note};
 use super::upgrade::Switched;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};

@@ -1,7 +1,7 @@
 //! One request and its response, between the parser and our stacks.
 
 use super::body::{BodyTimeouts, RequestBody, ResponseBody, Running};
-use super::guard::Exchanges;
+use super::exchanges::Exchanges;
 use super::upgrade;
 use crate::stack::upgrade::Upgrade;
 use crate::stack::{Request, Response};

@@ -13,8 +13,8 @@
 //! It keeps one timer for each connection, looked at when a read has to wait. The common request, a head
 //! that comes in one piece, sets no timer and copies nothing.
 
+use super::exchanges::Exchanges;
 use super::refusal::Refusal;
-use super::upgrade::Switched;
 use super::walk::Walk;
 use crate::stack::Socket;
 use crate::stack::conduct::{Conduct, Excess};
@@ -23,8 +23,7 @@ use std::future::Future;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -53,75 +52,6 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// What is read of a client that is sent away, so that it can read why: a socket closed with bytes unread resets.
 const LEFT_UNREAD: usize = 1 << 20;
-
-/// How many exchanges of a connection have begun and ended, told by the service to the guard, and what they mean
-/// for the connection's end.
-#[derive(Debug, Default)]
-pub(super) struct Exchanges {
-    begun: AtomicU32,
-    ended: AtomicU32,
-    resting: AtomicBool,
-    with_connection: AtomicBool,
-    unread: AtomicBool,
-    switched: Mutex<Option<Switched>>,
-}
-
-impl Exchanges {
-    pub(super) fn begin(&self) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn end(&self) {
-        self.ended.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn ended(&self) -> u32 {
-        self.ended.load(Ordering::Relaxed)
-    }
-
-    /// Whether the guard has found the connection at rest.
-    pub(super) fn are_resting(&self) -> bool {
-        self.resting.load(Ordering::Relaxed)
-    }
-
-    /// The body of the response that begins now ends where the connection does.
-    pub(super) fn end_with_connection(&self) {
-        self.with_connection.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether a client takes the connection's end for that of a body.
-    pub(super) fn do_end_with_connection(&self) -> bool {
-        self.with_connection.load(Ordering::Relaxed)
-    }
-
-    /// More of a request's body is given up than is thrown away to keep a connection.
-    pub(super) fn leave_unread(&self) {
-        self.unread.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether a connection is of no more use, as nobody has read what stands next on it.
-    pub(super) fn have_left_unread(&self) -> bool {
-        self.unread.load(Ordering::Relaxed)
-    }
-
-    /// The last of them was answered with 101: the connection is `switched` to another protocol.
-    pub(super) fn switch(&self, switched: Switched) {
-        *self.switched() = Some(switched);
-    }
-
-    /// What the connection goes on with, if it does.
-    pub(super) fn take_switched(&self) -> Option<Switched> {
-        self.switched().take()
-    }
-
-    fn switched(&self) -> MutexGuard<'_, Option<Switched>> {
-        self.switched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn are_running(&self) -> bool {
-        self.begun.load(Ordering::Relaxed) != self.ended()
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Guard<I> {
@@ -298,7 +228,7 @@ impl<I> Guard<I> {
                 match (self.write_waits, self.owes_response()) {
                     (true, _) if is_long => return Poll::Ready(Silence::Deaf),
                     (false, false) if self.is_between() => {
-                        self.exchanges.resting.store(true, Ordering::Relaxed);
+                        self.exchanges.rest();
                         return Poll::Pending;
                     }
                     (false, false) if is_long => return Poll::Ready(Silence::Idle),
@@ -404,7 +334,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<I> {
             };
         }
         if this.holds {
-            if this.owes_response() || this.exchanges.switched().is_some() {
+            if this.owes_response() || this.exchanges.have_switched() {
                 return this.poll_held(cx);
             }
             // It was an ordinary request, and so is what follows.
@@ -522,3 +452,6 @@ impl AsyncWrite for Guard<Socket> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,8 @@
 use super::body::BodyTimeouts;
 use super::drive::{Drive, Ended};
 use super::exchange::Exchange;
-use super::guard::{Exchanges, Guard, GuardLimits};
+use super::exchanges::Exchanges;
+use super::guard::{Guard, GuardLimits};
 use super::patience::Streams;
 use super::refusal::Refusal;
 use super::upgrade::Switched;

@@ -3,6 +3,7 @@
 mod body;
 mod drive;
 mod exchange;
+mod exchanges;
 mod guard;
 pub mod http_server;
 pub mod listener;

@@ -320,9 +320,9 @@ mod tests {
         assert_eq!(allowed(&mut server, &head), Some(HEADS));
         assert!(server.wrote(&frame(HEADERS, 5, 1, b"\x82")));
         assert_eq!(allowed(&mut server, &head), Some(HEADS_EARNED));
+        assert_eq!(allowed(&mut server, &cancel()), Some(CONTROL));
         tokio::time::advance(HEADS_TIME / 2).await;
         assert_eq!(allowed(&mut server, &head), Some(HEADS / 2));
-        assert_eq!(allowed(&mut server, &cancel()), Some(CONTROL));
     }
 
     fn cancel() -> Vec<u8> {

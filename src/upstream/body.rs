@@ -351,3 +351,6 @@ impl http_body::Body for ResponseBody {
         self.incoming.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

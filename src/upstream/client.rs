@@ -7,11 +7,8 @@ use super::body::{AnswerBody, Lease, ResponseBody, Upload};
 use super::connect::Origin;
 use super::link::{Link, Sending, Sent};
 use super::pool::{self, Sender};
-<<<<<<< HEAD
 use super::upgrade;
-=======
 use super::watched::Watched;
->>>>>>> 595a02f (upstream: a server of HTTP/2 that does not come to the point is left)
 use crate::stack::Request;
 use crate::stack::upgrade::Upgrade;
 use a3s_layers::endpoint::AwaitedBody;
