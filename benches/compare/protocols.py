@@ -10,7 +10,7 @@ from sse import server_sent_events
 from throughput import throughput_table
 
 # Peers whose configuration for plain HTTP/1.1 also does WebSocket and streams; others have one for it, or are left out.
-HTTP1_IS_ENOUGH = {"a3s-gateway"}
+HTTP1_IS_ENOUGH = {"a3s-gateway", "caddy"}
 
 
 @dataclass
@@ -72,6 +72,8 @@ def compared(protocol, run):
         if not bench.generator.can("echo"):
             return "Not run: this load needs `cargo`."
         peers = list(protocol.peers(bench))
+        if not peers:
+            return "Not run: none of these peers can do it."
         absent = [peer.name for peer in bench.peers if peer.name not in {able.name for able in peers}]
         with protocol.started(bench, peers) as (running, upstream):
             text = run(bench, running, upstream) if running else "Not run: no peer answered."
