@@ -5,7 +5,8 @@
 mod support;
 
 use axum::body::Body;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -602,4 +603,28 @@ async fn a_server_that_cannot_be_dialled_is_left_alone() {
     assert_eq!(shown[0]["why"], json!({ "ejected": why }));
     assert_eq!(shown[0]["requests"], 5);
     assert_eq!(well.accepted(), 30);
+}
+
+#[tokio::test]
+async fn an_error_of_grpc_behind_messages_is_one_too() {
+    let ending = async |status: &'static str| {
+        Server::http(move |_: Request<Recorded>| {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", HeaderValue::from_static(status));
+            let messages = Body::from("hello").with_trailers(async { Some(Ok(trailers)) });
+            let response = Response::builder().header("content-type", "application/grpc");
+            std::future::ready(response.body(Body::new(messages)).unwrap())
+        })
+        .await
+    };
+    let (bad, good) = (ending("13").await, ending("0").await);
+    let urls = [bad.url("h2c"), good.url("h2c")];
+    let gateway = Setup::to_each(urls).admin().start().await;
+    let mut client = gateway.h2().await;
+    for _ in 0..20 {
+        let reply = client.get("/test.Echo/Say").await;
+        assert!(reply.trailers.unwrap().contains_key("grpc-status"));
+    }
+    assert_eq!(states(&gateway).await, ["ejected", "healthy"]);
+    assert_eq!(bad.requests(), 5);
 }

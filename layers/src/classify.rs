@@ -10,7 +10,7 @@
 
 use crate::error::Failure;
 use crate::reject::Refused;
-use http::{HeaderName, Response};
+use http::{HeaderMap, HeaderName, Response};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -44,17 +44,20 @@ impl Verdict {
                 None => {}
             }
         }
-        let grpc = response.headers().get(GRPC_STATUS);
-        let grpc_failed = grpc.is_some_and(|status| {
+        match response.status().is_server_error() || Self::is_failure_of_grpc(response.headers()) {
+            true => Self::Failure,
+            false => Self::Success,
+        }
+    }
+
+    /// Whether the fields of a head, or of trailers, have a `grpc-status` that is a failure of the service.
+    pub fn is_failure_of_grpc(fields: &HeaderMap) -> bool {
+        fields.get(GRPC_STATUS).is_some_and(|status| {
             matches!(
                 status.as_bytes(),
                 b"2" | b"4" | b"12" | b"13" | b"14" | b"15"
             )
-        });
-        match response.status().is_server_error() || grpc_failed {
-            true => Self::Failure,
-            false => Self::Success,
-        }
+        })
     }
 }
 

@@ -69,10 +69,11 @@ impl Default for OutlierSettings {
 /// Watches the servers of one pool for one that fails unlike the others, in the manner of Envoy's outlier detection
 /// (its `consecutive_5xx` with the times of `base_ejection_time` and `max_ejection_time`).
 ///
-/// **What counts.** An error is an answer that is a [failure](crate::classify::Verdict::of), a connection that did not
-/// come to be, none or no more of an answer because of a reset, and no answer in time. A good answer is one that was
-/// read to its end. A client that went away, one whose own body failed, and a stream that has nothing to say for a
-/// while count neither way, nor does what began before the server's last ejection.
+/// **What counts.** An error is an answer that is a [failure](crate::classify::Verdict::of), or ends as one in the
+/// trailers of gRPC, a connection that did not come to be, none or no more of an answer because of a reset, and no
+/// answer in time. A good answer is one that was read to its end. A client that went away, one whose own body failed,
+/// and a stream that has nothing to say for a while count neither way, nor does what began before the server's last
+/// ejection.
 ///
 /// **Who is ejected.** A server with so many errors in a row, unless
 ///

@@ -8,7 +8,7 @@ use a3s_layers::error::{Failure, UpstreamError};
 use a3s_layers::observe::ObservedBody;
 use a3s_layers::outlier::{Outlier, OutlierSettings};
 use axum::body::{Body, Bytes};
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Channel};
 use std::future::pending;
@@ -115,6 +115,12 @@ fn stack() -> Stack {
                 let response = Response::builder().header("grpc-status", "14");
                 return Ok(response.body(Body::empty())?);
             }
+            "/grpc-later" => {
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", HeaderValue::from_static("13"));
+                let body = Body::from("hello").with_trailers(async { Some(Ok(trailers)) });
+                return Ok(Response::new(Body::new(body)));
+            }
             "/500-reset" => {
                 let response = Response::builder().status(500);
                 return Ok(response.body(broken(Failure::Reset))?);
@@ -157,6 +163,7 @@ async fn errors_are_what_the_server_did_wrong() {
         ("/500", "status 500"),
         ("/503", "status 503"),
         ("/grpc", "grpc-status"),
+        ("/grpc-later", "grpc-status"),
         ("/connect", "connect"),
         ("/connect-timeout", "connect_timeout"),
         ("/reset", "reset"),

@@ -5,7 +5,7 @@ use super::passive::Fault;
 use crate::classify::Verdict;
 use crate::error::Failure;
 use crate::observe::{End, Exchange, ObserveFuture, ObservedBody, Outcome};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -125,6 +125,13 @@ impl Exchange for InFlight {
             self.blame(Some(Fault::Answer(response.status())));
         } else {
             self.endpoint.latency.answered(took, now);
+        }
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        // With gRPC that is where an answer says how it ended; what it was in HTTP, is known to be good.
+        if Verdict::is_failure_of_grpc(trailers) {
+            self.blame(Some(Fault::Answer(StatusCode::OK)));
         }
     }
 

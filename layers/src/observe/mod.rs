@@ -42,7 +42,7 @@ mod traffic;
 pub use traffic::Traffic;
 
 use crate::error::Failure;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::any::Any;
@@ -64,6 +64,9 @@ pub trait Observer<B>: Clone {
 pub trait Exchange {
     /// The head of a response has come.
     fn head<B>(&mut self, _: &Response<B>) {}
+
+    /// The trailers of a response have come.
+    fn trailers(&mut self, _: &HeaderMap) {}
 
     /// The exchange is over. It is called once, also for one that was dropped half-way.
     fn end(self, outcome: &Outcome);
@@ -106,6 +109,11 @@ impl<X: Exchange, Y: Exchange> Exchange for (X, Y) {
     fn head<B>(&mut self, response: &Response<B>) {
         self.0.head(response);
         self.1.head(response);
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        self.0.trailers(trailers);
+        self.1.trailers(trailers);
     }
 
     fn end(self, outcome: &Outcome) {
@@ -250,6 +258,12 @@ impl<E: Exchange> Watch<E> {
         }
     }
 
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.trailers(trailers);
+        }
+    }
+
     fn fail(&mut self, error: &dyn Any) {
         self.outcome.failure = Some(Failure::of_any(error));
         self.end(End::Failed);
@@ -299,6 +313,9 @@ where
                 if let Some(data) = frame.data_ref() {
                     use bytes::Buf;
                     this.watch.outcome.response_bytes += data.remaining() as u64;
+                }
+                if let Some(trailers) = frame.trailers_ref() {
+                    this.watch.trailers(trailers);
                 }
                 // A reader that knows the length stops here and never asks for the end.
                 if this.inner.is_end_stream() {
