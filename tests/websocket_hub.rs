@@ -306,6 +306,51 @@ async fn a_hundred_readers_get_everything_beside_one_that_does_not_read() {
     assert_eq!(counts(&gateway).await["dropped"], 1);
 }
 
+#[tokio::test]
+async fn a_burst_reaches_everybody_who_reads() {
+    const BURST: usize = 5_000;
+    let gateway = hub(setup(), "channel_buffer", 8)
+        .with_all_workers()
+        .start()
+        .await;
+    let frame = |text: &str| {
+        let length = 0x80 | u8::try_from(text.len()).unwrap();
+        [&[0x81, length, 0, 0, 0, 0], text.as_bytes()].concat()
+    };
+    let lines = format!("sec-websocket-version: 13\r\nsec-websocket-key: {KEY}\r\n");
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = gateway.wire().await;
+        client.send(upgrade(&lines)).await;
+        assert_eq!(client.head().await.status(), 101);
+        client
+            .send([frame("_sub:a"), frame("_ping")].concat())
+            .await;
+        assert_eq!(client.exactly(7).await, b"\x81\x05_pong");
+        clients.push(client);
+    }
+    let burst = frame("a:payload").repeat(BURST);
+    let mut publishers = [gateway.wire().await, gateway.wire().await];
+    for publisher in &mut publishers {
+        publisher.send(upgrade(&lines)).await;
+        assert_eq!(publisher.head().await.status(), 101);
+    }
+    let readers = clients.into_iter().map(|mut client| {
+        tokio::spawn(async move {
+            let all = b"\x81\x09a:payload".repeat(2 * BURST);
+            assert!(client.exactly(all.len()).await == all);
+        })
+    });
+    let readers: Vec<_> = readers.collect();
+    for publisher in &mut publishers {
+        publisher.send(&burst).await;
+    }
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    assert_eq!(counts(&gateway).await["dropped"], 0);
+}
+
 /// What one that does not read may cost, beside what all of them share.
 const FOR_EACH: u64 = 512 << 10;
 

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct WebsocketHubConfig {
     /// Channels that a connection may be subscribed to at a time.
     pub max_channels: u32,
-    /// Messages of a channel that may wait for one subscriber; past it, that one is dropped from the channel and told.
+    /// Messages of a channel that may wait for a subscriber that does not take them; past it, that one is dropped from
+    /// the channel, and told.
     pub channel_buffer: u32,
     /// The longest message, with the name of its channel; past it, the connection is closed.
     #[serde(with = "size")]

@@ -10,7 +10,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 pub struct HubLimits {
     /// Channels that one connection may have subscribed to.
     pub max_channels: usize,
-    /// Messages of a channel that may wait for one subscriber; past it, that one is dropped from the channel.
+    /// Messages of a channel that may wait for a subscriber that does not take them; past it, that one is dropped from
+    /// the channel.
     pub channel_buffer: usize,
     /// Bytes of a message, with the name of its channel; past it, the connection is closed.
     pub max_message: usize,

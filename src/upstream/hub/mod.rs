@@ -4,6 +4,9 @@
 //! bytes, shared by all. An outbox is locked for as long as it takes to put something in or take something out, never
 //! while a client is written to, so that a client that does not read holds up nobody. What waits for it is bounded:
 //! past that it is dropped from the channel, and is told when it reads on.
+//!
+//! A client that reads is not dropped because its connection has had no turn yet: who publishes a burst waits for that,
+//! which takes as long as the gateway does, and not as long as the client.
 
 mod channel;
 mod command;
@@ -106,8 +109,9 @@ impl Hub {
         })
     }
 
-    /// Sends `frame` to whoever has subscribed to `channel`. Returns how many that are.
-    fn publish(&self, channel: &str, frame: &str) -> usize {
+    /// Sends `frame` to whoever has subscribed to `channel`. Returns how many that are; those are added to `behind` that
+    /// are to be waited for before more is published.
+    fn publish(&self, channel: &str, frame: &str, behind: &mut Vec<Arc<Outbox>>) -> usize {
         self.published.fetch_add(1, Ordering::Relaxed);
         let Some(channel) = self.channels.find(channel) else {
             return 0;
@@ -122,6 +126,7 @@ impl Hub {
         for (key, subscriber) in &state.subscribers {
             match subscriber.outbox.push(subscriber.slot, &message, &full) {
                 Pushed::Waits => {}
+                Pushed::Behind => behind.push(Arc::clone(&subscriber.outbox)),
                 Pushed::Dropped => dropped.push(key),
             }
         }
@@ -195,6 +200,12 @@ impl Member {
         }
     }
 
+    /// Gives up what waits, too.
+    fn retire(&self) {
+        self.end_subscriptions();
+        self.outbox.clear();
+    }
+
     fn leave(&self, channel: &Arc<Channel>) {
         let mut state = lock(&channel.state);
         // Under its lock: whoever publishes might end the subscription, and another have the key.
@@ -210,10 +221,6 @@ impl Member {
         }
     }
 
-    fn publish(&self, channel: &str, frame: &str) -> usize {
-        self.hub.publish(channel, frame)
-    }
-
     /// What is to be written next.
     fn next(&self) -> Option<Utf8Bytes> {
         let (next, is_message) = self.outbox.pop()?;
@@ -226,8 +233,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.end_subscriptions();
-        self.outbox.clear();
+        self.retire();
         self.hub.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

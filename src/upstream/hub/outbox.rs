@@ -4,7 +4,7 @@ use super::channel::Channel;
 use super::lock;
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Waker};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -22,6 +22,10 @@ struct Inner {
     names: HashMap<Arc<str>, usize>,
     /// The connection waits for something to write.
     waker: Option<Waker>,
+    /// The client takes nothing more for now.
+    is_stuck: bool,
+    /// Publishers who wait until the connection has had its turn.
+    publishers: Vec<Waker>,
 }
 
 #[derive(Debug)]
@@ -57,7 +61,10 @@ pub(super) struct Full {
 pub(super) enum Pushed {
     /// It waits to be written.
     Waits,
-    /// Too much waited before it: the connection is dropped from the channel.
+    /// It does, behind many others that the connection has had no turn to write. That is not the client's fault: who
+    /// publishes is to wait for it.
+    Behind,
+    /// The client does not take what waited before it: the connection is dropped from the channel.
     Dropped,
 }
 
@@ -121,28 +128,30 @@ impl Outbox {
         if let Some(&slot) = inner.names.get(name) {
             inner.discard(slot);
             inner.forget_if_over(slot);
+            release(inner);
         }
     }
 
-    /// Puts a message in, or ends the subscription where too much waits already.
+    /// Puts a message in, or ends the subscription where the client does not take what waits already.
     pub(super) fn push(&self, slot: usize, message: &Utf8Bytes, full: &Full) -> Pushed {
         let mut inner = lock(&self.0);
-        let is_full = inner.slots[slot].waiting >= full.messages
-            || (full.bytes).is_some_and(|max| inner.bytes > 0 && inner.bytes + message.len() > max);
-        let pushed = match is_full {
-            true => {
-                inner.drop_from(slot);
-                Pushed::Dropped
-            }
-            false => {
-                inner.slots[slot].waiting += 1;
-                inner.bytes += message.len();
-                inner.queue.push_back(Waiting {
-                    slot,
-                    frame: message.clone(),
-                    is_message: true,
-                });
-                Pushed::Waits
+        let waiting = inner.slots[slot].waiting;
+        let has_too_much =
+            (full.bytes).is_some_and(|max| inner.bytes > 0 && inner.bytes + message.len() > max);
+        let pushed = if inner.is_stuck && (has_too_much || waiting >= full.messages) {
+            inner.drop_from(slot);
+            Pushed::Dropped
+        } else {
+            inner.slots[slot].waiting += 1;
+            inner.bytes += message.len();
+            inner.queue.push_back(Waiting {
+                slot,
+                frame: message.clone(),
+                is_message: true,
+            });
+            match !inner.is_stuck && (has_too_much || waiting >= full.messages / 2) {
+                true => Pushed::Behind,
+                false => Pushed::Waits,
             }
         };
         let waker = inner.waker.take();
@@ -165,9 +174,8 @@ impl Outbox {
             slot.is_untold = false;
         }
         inner.forget_if_over(next.slot);
-        if inner.queue.is_empty() {
-            inner.give_back_room();
-        }
+        inner.give_back_room();
+        release(inner);
         Some((next.frame, next.is_message))
     }
 
@@ -184,9 +192,44 @@ impl Outbox {
         false
     }
 
-    pub(super) fn clear(&self) {
-        *lock(&self.0) = Inner::default();
+    /// Notes whether the client takes what is written.
+    pub(super) fn set_stuck(&self, is_stuck: bool) {
+        let mut inner = lock(&self.0);
+        inner.is_stuck = is_stuck;
+        release(inner);
     }
+
+    /// Whether the connection has yet to have its turn. The task of who publishes is woken when it has had.
+    pub(super) fn is_behind(&self, cx: &Context<'_>) -> bool {
+        let mut inner = lock(&self.0);
+        let is_behind = inner.is_behind();
+        let mut publishers = inner.publishers.iter();
+        if is_behind && !publishers.any(|waker| waker.will_wake(cx.waker())) {
+            inner.publishers.push(cx.waker().clone());
+        }
+        is_behind
+    }
+
+    /// Gives up what waits. There must be no subscription any more.
+    pub(super) fn clear(&self) {
+        let mut inner = lock(&self.0);
+        let publishers = std::mem::take(&mut inner.publishers);
+        *inner = Inner {
+            publishers,
+            ..Inner::default()
+        };
+        release(inner);
+    }
+}
+
+/// Lets go of the lock, and then calls those who have waited for the connection, if they need not any more.
+fn release(mut inner: MutexGuard<'_, Inner>) {
+    let publishers = match inner.is_behind() {
+        true => Vec::new(),
+        false => std::mem::take(&mut inner.publishers),
+    };
+    drop(inner);
+    publishers.into_iter().for_each(Waker::wake);
 }
 
 /// A queue with room for more than so many gives it back when it is empty.
@@ -207,9 +250,7 @@ impl Inner {
             stays
         });
         self.bytes -= freed;
-        if self.queue.is_empty() {
-            self.give_back_room();
-        }
+        self.give_back_room();
     }
 
     /// Ends a subscription, and has its client told. Where the word of an earlier time still waits, that does: nothing
@@ -247,8 +288,12 @@ impl Inner {
         }
     }
 
+    fn is_behind(&self) -> bool {
+        !self.is_stuck && !self.queue.is_empty()
+    }
+
     fn give_back_room(&mut self) {
-        if self.queue.capacity() > ROOMY {
+        if self.queue.is_empty() && self.queue.capacity() > ROOMY {
             self.queue = VecDeque::new();
         }
     }

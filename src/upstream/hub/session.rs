@@ -4,11 +4,13 @@
 //! asked what else it wants.
 
 use super::command::{Command, Refused};
+use super::outbox::Outbox;
 use super::{Member, TooMany};
 use crate::stack::drain::Phase;
 use futures_util::{Sink, StreamExt};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -98,12 +100,14 @@ where
         heard: now,
         timer: Box::pin(tokio::time::sleep_until(now + ASK_AFTER)),
         is_leaving: false,
+        is_stuck: false,
+        behind: Vec::new(),
     };
     let end = std::future::poll_fn(|cx| session.poll(phase(cx), cx)).await;
     tracing::debug!(?end, "a connection to a hub ends");
     let Session { socket, member, .. } = session;
     // It is a connection still, but nothing is for it any more.
-    member.end_subscriptions();
+    member.retire();
     // Who does not listen to the last words has gone all the same.
     let _ = tokio::time::timeout(FAREWELL, farewell(socket, end)).await;
     end != End::Lost
@@ -123,6 +127,10 @@ struct Session<S> {
     timer: Pin<Box<Sleep>>,
     /// It has been told to end, and is subscribed to nothing any more.
     is_leaving: bool,
+    /// The client takes nothing more for now.
+    is_stuck: bool,
+    /// Those who are to have their turn before this client's next frame.
+    behind: Vec<Arc<Outbox>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -134,6 +142,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (mut frames, mut deliveries) = (0, 0);
         loop {
             let written = self.poll_write(cx);
+            if written.is_pending() != self.is_stuck {
+                self.is_stuck = written.is_pending();
+                self.member.outbox.set_stuck(self.is_stuck);
+            }
             if let Poll::Ready(Err(error)) = written {
                 return Poll::Ready(End::of(&error));
             }
@@ -143,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Poll::Ready(end);
             }
             let before = frames;
-            while self.answer.is_none() {
+            while self.answer.is_none() && !self.waits_for_others(cx) {
                 if frames > FRAMES_AT_A_TIME || deliveries > DELIVERIES_AT_A_TIME {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -191,7 +203,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn obey(&mut self, text: &str) -> usize {
         let done = Command::parse(text).and_then(|command| {
             match command {
-                Command::Publish(channel) => return Ok(self.member.publish(channel, text)),
+                Command::Publish(channel) => {
+                    return Ok(self.member.hub.publish(channel, text, &mut self.behind));
+                }
                 Command::Ping => self.answer = Some(Utf8Bytes::from_static("_pong")),
                 Command::Unsubscribe(channel) => self.member.unsubscribe(channel),
                 // It would be the first to be dropped again.
@@ -210,6 +224,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.answer = Some(format!("_error:{refused}").into());
             0
         })
+    }
+
+    fn waits_for_others(&mut self, cx: &Context<'_>) -> bool {
+        while let Some(outbox) = self.behind.last() {
+            if outbox.is_behind(cx) {
+                return true;
+            }
+            self.behind.pop();
+        }
+        false
     }
 
     /// Writes what there is; ready when nothing is left.

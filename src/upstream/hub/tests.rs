@@ -197,6 +197,35 @@ async fn a_slow_reader_is_dropped_from_the_channel_and_told_when_it_reads_on() {
 }
 
 #[tokio::test]
+async fn a_burst_that_is_read_drops_nobody() {
+    let hub = hub(HubLimits {
+        channel_buffer: 1,
+        ..LIMITS
+    });
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let mut reader = client(&hub).await.subscribed(&["a"]).await;
+        readers.push(tokio::spawn(async move {
+            for number in 0..1_000 {
+                assert_eq!(reader.hears().await, format!("a:{number}"));
+            }
+            // Here it ends: what it would say of itself.
+            reader
+        }));
+    }
+    let mut writer = client(&hub).await.subscribed(&["b"]).await;
+    for number in 0..1_000 {
+        let frame = Message::Text(format!("a:{number}").into());
+        writer.socket.feed(frame).await.unwrap();
+    }
+    writer.is_heard().await;
+    for reader in readers {
+        reader.await.unwrap().is_heard().await;
+    }
+    assert_eq!(hub.counts().dropped, 0);
+}
+
+#[tokio::test]
 async fn who_is_dropped_again_and_again_is_told_once() {
     let hub = hub(LIMITS);
     let mut slow = client(&hub).await.subscribed(&["a"]).await;
@@ -476,11 +505,11 @@ fn publishers_and_subscribers_on_many_threads_agree_on_the_order() {
             scope.spawn(move || {
                 member.subscribe("all").unwrap();
                 for round in 0..500 {
-                    hub.publish("all", &format!("all:{number}.{round}"));
+                    hub.publish("all", &format!("all:{number}.{round}"), &mut Vec::new());
                     // Others come and go.
                     let own = format!("{}", round % 3);
                     member.subscribe(&own).unwrap();
-                    hub.publish(&own, &format!("{own}:x"));
+                    hub.publish(&own, &format!("{own}:x"), &mut Vec::new());
                     member.unsubscribe(&own);
                 }
             });
@@ -505,6 +534,7 @@ fn publishers_and_subscribers_on_many_threads_agree_on_the_order() {
 struct Model {
     subscribed: Vec<String>,
     queue: Vec<String>,
+    is_stuck: bool,
 }
 
 #[test]
@@ -547,13 +577,18 @@ fn an_outbox_does_what_it_should_whatever_happens_in_whatever_order() {
             }
             3..7 => {
                 let frame = format!("{channel}:{step}");
-                member.publish(channel, &frame);
+                let mut behind = Vec::new();
+                hub.publish(channel, &frame, &mut behind);
+                let mut are_behind = 0;
                 for model in &mut models {
                     if !model.subscribed.iter().any(|name| name == channel) {
                         continue;
                     }
-                    if model.queue.iter().filter(|frame| of_channel(frame)).count() < 3 {
+                    let waiting = model.queue.iter().filter(|frame| of_channel(frame));
+                    let waiting = waiting.count();
+                    if waiting < 3 || !model.is_stuck {
                         model.queue.push(frame.clone());
+                        are_behind += usize::from(waiting >= 1 && !model.is_stuck);
                         continue;
                     }
                     model.subscribed.retain(|name| name != channel);
@@ -562,6 +597,11 @@ fn an_outbox_does_what_it_should_whatever_happens_in_whatever_order() {
                         model.queue.push(dropped.clone());
                     }
                 }
+                assert_eq!(behind.len(), are_behind, "{step}");
+            }
+            7 => {
+                model.is_stuck = random.u8(..4) > 0;
+                member.outbox.set_stuck(model.is_stuck);
             }
             _ => {
                 let expected = (!model.queue.is_empty()).then(|| model.queue.remove(0));
