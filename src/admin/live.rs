@@ -4,7 +4,7 @@ use crate::config::{GatewayConfig, Protocol};
 use crate::stack::drain::Drain;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::hub::Hub;
-use crate::upstream::{Server, Servers};
+use crate::upstream::{ConnectionCounts, Server, Servers};
 use a3s_layers::failover::FailoverCourse;
 use a3s_layers::mirror::MirrorCounts;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -74,6 +74,8 @@ pub struct ServiceHandle {
     pub failover: Option<Arc<FailoverCourse>>,
     /// The channels that its clients share, if it has any.
     pub hub: Option<Arc<Hub>>,
+    /// What has become of its connections, if it is for those.
+    pub connections: Option<Arc<ConnectionCounts>>,
 }
 
 /// A pool of servers.

@@ -3,8 +3,8 @@
 use super::live::{Live, ServiceHandle};
 use crate::config::GatewayConfig;
 use crate::stack::{Request, Response};
-use crate::upstream::Server;
 use crate::upstream::hub::Hub;
+use crate::upstream::{ConnectionCounts, Server};
 use a3s_layers::endpoint::{Endpoint, Trouble};
 use a3s_layers::error::Failure;
 use a3s_layers::mirror::MirrorCounts;
@@ -67,9 +67,26 @@ pub(super) async fn services(Of(live): Of<Arc<Live>>) -> Json<Value> {
         if let Some(hub) = &service.hub {
             shown.insert("websocket_hub".to_owned(), websocket_hub(hub));
         }
+        if let Some(counts) = &service.connections {
+            shown.insert("connections".to_owned(), connections(counts));
+        }
         Value::Object(shown)
     });
     Json(list.collect())
+}
+
+fn connections(counts: &ConnectionCounts) -> Value {
+    let ended = counts.ended();
+    let ended: Map<_, _> = ended
+        .map(|(end, count)| (end.as_str().to_owned(), json!(count)))
+        .collect();
+    json!({
+        "open": counts.open(),
+        "opened": counts.opened(),
+        "ended": ended,
+        "received_bytes": counts.received(),
+        "sent_bytes": counts.sent(),
+    })
 }
 
 fn mirror(counts: &MirrorCounts) -> Value {

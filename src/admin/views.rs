@@ -3,6 +3,7 @@
 use super::live::{Live, PoolHandle, Reload, ServiceHandle, State};
 use crate::config::ServiceConfig;
 use crate::rule::Protocol;
+use crate::stack::drain::Drain;
 use crate::upstream::Server;
 use axum::Json;
 use axum::extract::State as Of;
@@ -127,9 +128,17 @@ pub(super) async fn entrypoints(Of(live): Of<Arc<Live>>) -> Json<Value> {
             "protocol": entrypoint.protocol,
             "address": entrypoint.address,
             "open_connections": entrypoint.drain.open(),
+            "refused_connections": refused(&entrypoint.drain),
         })
     });
     Json(list.collect())
+}
+
+fn refused(drain: &Drain) -> Value {
+    let counts = drain.refused();
+    counts
+        .map(|(why, count)| (why.as_str().to_owned(), Value::from(count)))
+        .collect()
 }
 
 pub(super) async fn routers(Of(live): Of<Arc<Live>>) -> Json<Value> {

@@ -3,8 +3,8 @@
 
 use super::middleware::Layers;
 use super::route::Routes;
-use super::stream::TcpRoutes;
-use super::{CompileError, CompiledEntrypoint, Kept, Serves, tls};
+use super::stream::{self, TcpRoutes};
+use super::{CompileError, CompiledEntrypoint, Connections, Kept, Serves, tls};
 use crate::config::{EncodedSlash, EntrypointConfig, GatewayConfig, HttpConfig, Protocol};
 use crate::dispatch::table::{Route, Table};
 use crate::rule::{self, Rule};
@@ -30,26 +30,33 @@ pub(super) fn entrypoint(
         let names = &whole.routers[router].entrypoints;
         names.is_empty() || names.iter().any(|listed| listed == name)
     };
+    let tls = |is_http| match &config.tls {
+        Some(tls) => {
+            let layer = TlsLayer::new(tls::terms(name, tls, is_http)?);
+            Ok(Some(BoxCloneSyncServiceLayer::new(layer)))
+        }
+        None => Ok(None),
+    };
+    let mut own = tcp_routes
+        .iter()
+        .filter(|route| listens(&route.name))
+        .peekable();
+    let timeout = config.tls.as_ref().map(|tls| tls.handshake_timeout);
+    let connections = match own.peek() {
+        // What is agreed on with clients of HTTP is not what others ask for.
+        Some(_) => Some(stream::connections(own, tls(false)?.as_ref(), timeout)),
+        None => None,
+    };
     let serves = match config.protocol {
         Protocol::Http => {
             let routes = routes.iter().filter(|route| listens(route.name()));
             let routes = routes.map(|route| route.behind(&outer.http));
-            http(&config.http, Table::new(routes.collect()))
+            let table = Table::new(routes.collect());
+            http(&config.http, table, tls(true)?, connections)
         }
         // The configuration's check knows of no UDP yet.
-        Protocol::Tcp | Protocol::Udp => {
-            let routes = tcp_routes.iter().filter(|route| listens(&route.name));
-            Serves::Tcp(Table::new(routes.cloned().collect()))
-        }
+        Protocol::Tcp | Protocol::Udp => Serves::Tcp(connections.unwrap_or_default()),
     };
-    let tls = match &config.tls {
-        Some(tls) => Some(tls::terms(name, tls, config.protocol == Protocol::Http)?),
-        None => None,
-    };
-    let tls = tls.map(|terms| BoxCloneSyncServiceLayer::new(TlsLayer::new(terms)));
-    let mut admission = admission(config, outer);
-    // Who is not let in is not worth a handshake.
-    admission.extend(tls);
     Ok(CompiledEntrypoint {
         name: name.into(),
         address: config.address.clone(),
@@ -57,7 +64,7 @@ pub(super) fn entrypoint(
         max_connections: config
             .max_connections
             .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
-        admission,
+        admission: admission(config, outer),
         trusted_proxies: TrustedProxies::new(config.trusted_proxies.iter().copied()),
         serves,
     })
@@ -90,15 +97,22 @@ pub(super) fn admin(config: &GatewayConfig, kept: &Kept) -> Option<CompiledEntry
         max_connections: None,
         admission: Vec::new(),
         trusted_proxies: TrustedProxies::default(),
-        serves: http(&HttpConfig::default(), Table::new(vec![route])),
+        serves: http(&HttpConfig::default(), Table::new(vec![route]), None, None),
     })
 }
 
-fn http(config: &HttpConfig, table: Table) -> Serves {
+fn http(
+    config: &HttpConfig,
+    table: Table,
+    tls: Option<ConnectionLayer>,
+    first: Option<Connections>,
+) -> Serves {
     Serves::Http {
         limits: limits(config),
         rejects_encoded_slash: config.encoded_slash == EncodedSlash::Reject,
         table,
+        tls,
+        first: first.map(Box::new),
     }
 }
 

@@ -12,6 +12,7 @@ mod tls;
 mod upstream;
 
 use crate::config::{Address, GatewayConfig, Protocol};
+use crate::dispatch::connection::{ConnectionDispatcher, ConnectionRoutes};
 use crate::dispatch::table::Table;
 use crate::serve::http_server::HttpLimits;
 use crate::stack::{ConnectionLayer, ConnectionService, HttpService};
@@ -20,6 +21,8 @@ use a3s_layers::peer::TrustedProxies;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tower::Layer;
+use tower::util::BoxCloneSyncService;
 
 pub use entrypoint::ADMIN_ENTRYPOINT;
 pub use middleware::{CustomType, CustomTypes, Middleware, Middlewares};
@@ -88,9 +91,35 @@ pub enum Serves {
         rejects_encoded_slash: bool,
         /// The routes of requests.
         table: Table,
+        /// What ends TLS before them.
+        tls: Option<ConnectionLayer>,
+        /// The routes of connections that are for servers, which are asked first.
+        first: Option<Box<Connections>>,
     },
     /// Servers.
-    Tcp(Table<ConnectionService>),
+    Tcp(Connections),
+}
+
+/// The routes of an entrypoint's connections.
+#[derive(Debug, Default)]
+pub struct Connections {
+    tls: Table<ConnectionService>,
+    any: Table<ConnectionService>,
+    /// Looks at how connections begin, where a route asks for that.
+    peek: Option<ConnectionLayer>,
+}
+
+impl Connections {
+    /// What serves connections: these routes, and the rest by something else if there is something.
+    pub fn service(self, rest: Option<ConnectionService>) -> ConnectionService {
+        let Self { tls, any, peek } = self;
+        let routes = ConnectionRoutes { tls, any, rest };
+        let service = BoxCloneSyncService::new(ConnectionDispatcher::new(routes));
+        match peek {
+            Some(peek) => peek.layer(service),
+            None => service,
+        }
+    }
 }
 
 impl Serves {

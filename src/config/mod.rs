@@ -55,7 +55,9 @@ pub use service::{
     ServiceConfig, StickyConfig, StickyTo, Strategy, TimeoutsConfig, UpstreamTlsConfig,
     WebsocketHubConfig,
 };
-pub use tls::{CertificateConfig, ClientAuthConfig, ClientAuthMode, TlsConfig, TlsVersion};
+pub use tls::{
+    CertificateConfig, ClientAuthConfig, ClientAuthMode, RouterTlsConfig, TlsConfig, TlsVersion,
+};
 pub use values::{
     Accepted, Address, ErrorStatuses, FinalStatuses, HttpUrl, Keys, NameServer, Pattern, RuleText,
     Scheme, Secret, ServerUrl, ValueError,

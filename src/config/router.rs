@@ -1,7 +1,7 @@
 //! `routers "name" { }`: which requests go to which service.
 
 use super::values::{RuleText, duration};
-use super::{EntrypointConfig, GatewayConfig};
+use super::{EntrypointConfig, GatewayConfig, RouterTlsConfig};
 use crate::rule::{Protocol, Rule};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -23,6 +23,9 @@ pub struct RouterConfig {
     /// Its rank among routers that match the same request, the highest first; the length of the rule where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
+    /// What becomes of TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RouterTlsConfig>,
     /// How long a request and its answer may take as a whole, to the end of the body; no limit where it is absent.
     #[serde(
         default,
@@ -41,6 +44,7 @@ impl RouterConfig {
             entrypoints: Vec::new(),
             middlewares: Vec::new(),
             priority: None,
+            tls: None,
             timeout: None,
         }
     }
@@ -52,6 +56,29 @@ impl RouterConfig {
     }
 }
 
+impl RouterConfig {
+    /// Whether TLS goes to the servers as it comes.
+    pub fn passes_tls(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.passthrough)
+    }
+
+    /// Whether its rule is of connections, and cannot be of requests.
+    fn asks_for_tls(&self) -> bool {
+        self.rule.rule(Protocol::Http).is_err() && self.rule.rule(Protocol::Tcp).is_ok()
+    }
+}
+
+impl EntrypointConfig {
+    /// What a router takes here. Where HTTP is spoken in TLS, connections are for servers whose routers ask for what
+    /// clients say of themselves before anything is encrypted.
+    pub fn given_to(&self, router: &RouterConfig) -> Protocol {
+        match self.protocol.of_routers() {
+            Protocol::Http if self.tls.is_some() && router.asks_for_tls() => Protocol::Tcp,
+            protocol => protocol,
+        }
+    }
+}
+
 impl GatewayConfig {
     /// Whether a router takes requests or connections, which its entrypoints decide. None where they are not there.
     pub fn protocol_of(&self, router: &RouterConfig) -> Option<Protocol> {
@@ -60,7 +87,7 @@ impl GatewayConfig {
         }
         let named = &mut router.entrypoints.iter();
         let first = named.find_map(|name| self.entrypoints.get(name))?;
-        Some(first.protocol.of_routers())
+        Some(first.given_to(router))
     }
 
     /// The entrypoints that a router listens to.
@@ -68,11 +95,16 @@ impl GatewayConfig {
         &'c self,
         router: &RouterConfig,
     ) -> impl Iterator<Item = (&'c String, &'c EntrypointConfig)> {
-        let is_named = |name| router.entrypoints.contains(name);
-        let is_any = router.entrypoints.is_empty();
         let protocol = self.protocol_of(router);
-        self.entrypoints.iter().filter(move |(name, entrypoint)| {
-            (is_any || is_named(name)) && Some(entrypoint.protocol.of_routers()) == protocol
-        })
+        let listens = move |(name, entrypoint): &(&String, &EntrypointConfig)| match router
+            .entrypoints
+            .is_empty()
+        {
+            true => entrypoint.protocol == super::Protocol::Http,
+            false => {
+                router.entrypoints.contains(*name) && Some(entrypoint.given_to(router)) == protocol
+            }
+        };
+        self.entrypoints.iter().filter(listens)
     }
 }

@@ -60,6 +60,14 @@ impl TlsConfig {
     }
 }
 
+/// TLS of a router's clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouterTlsConfig {
+    /// Whether TLS goes to the servers as it comes: they have the certificates. Of connections only.
+    pub passthrough: bool,
+}
+
 /// A certificate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

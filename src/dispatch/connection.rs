@@ -1,28 +1,61 @@
 //! Finds the service of a connection.
 
-use super::table::Table;
+use super::table::{Route, Table};
 use crate::rule::Facts;
+use crate::stack::drain::Refusal;
+use crate::stack::hello::ClientHello;
 use crate::stack::{Connection, ConnectionService};
 use a3s_layers::connection::HasPeer;
-use arc_swap::ArcSwap;
 use pin_project_lite::pin_project;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower::util::Oneshot;
 use tower::{Service, ServiceExt};
 
-/// Serves each connection by the best route of the table; one that no route takes is refused.
+/// The routes of connections.
+#[derive(Debug)]
+pub struct ConnectionRoutes {
+    /// Of those that begin with TLS.
+    pub tls: Table<ConnectionService>,
+    /// Of all others, and of those that begin with TLS and that no route above takes.
+    pub any: Table<ConnectionService>,
+    /// What serves those that no route takes; none refuses them.
+    pub rest: Option<ConnectionService>,
+}
+
+impl ConnectionRoutes {
+    fn find(
+        &self,
+        client: IpAddr,
+        hello: Option<&ClientHello>,
+    ) -> Option<&Route<ConnectionService>> {
+        if let Some(hello) = hello {
+            let alpn: Vec<&[u8]> = hello.alpn().collect();
+            let facts = Facts::of_connection(client, hello.server_name(), &alpn);
+            if let Some(route) = self.tls.find(&facts) {
+                return Some(route);
+            }
+        }
+        self.any.find(&Facts::of_connection(client, None, &[]))
+    }
+}
+
+/// Serves each connection by the best route; one that no route takes goes to the rest, or is refused.
 #[derive(Debug, Clone)]
 pub struct ConnectionDispatcher {
-    table: Arc<ArcSwap<Table<ConnectionService>>>,
+    routes: Arc<ConnectionRoutes>,
 }
 
 impl ConnectionDispatcher {
-    /// Serves by whatever table is stored when a connection comes.
-    pub fn new(table: Arc<ArcSwap<Table<ConnectionService>>>) -> Self {
-        Self { table }
+    /// Serves by these routes. A connection is served by one for as long as it lasts, so there is nothing to be
+    /// swapped in them: new ones come with a new dispatcher.
+    pub fn new(routes: ConnectionRoutes) -> Self {
+        Self {
+            routes: Arc::new(routes),
+        }
     }
 }
 
@@ -36,13 +69,14 @@ impl Service<Connection> for ConnectionDispatcher {
     }
 
     fn call(&mut self, connection: Connection) -> Self::Future {
-        let table = self.table.load();
         let peer = connection.peer_ip();
-        let inner = match table.find(&Facts::of_connection(peer, None, &[])) {
-            Some(route) => Some(route.service.clone().oneshot(connection)),
+        let route = self.routes.find(peer, connection.hello.as_deref());
+        let service = route.map(|route| &route.service);
+        let inner = match service.or(self.routes.rest.as_ref()) {
+            Some(service) => Some(service.clone().oneshot(connection)),
             None => {
                 tracing::debug!(%peer, "a connection is refused: no router takes it");
-                connection.refuse();
+                connection.refuse_for(Refusal::NoRouter);
                 None
             }
         };

@@ -40,6 +40,12 @@ pub struct Table<S = HttpService> {
     rest: Bucket,
 }
 
+impl<S> Default for Table<S> {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
 /// A place in [`Table::routes`]; the lower is the better.
 type Rank = u32;
 

@@ -3,13 +3,11 @@
 use crate::compile::{CompiledEntrypoint, Serves};
 use crate::config::{Address, Protocol};
 use crate::dispatch::RequestDispatcher;
-use crate::dispatch::connection::ConnectionDispatcher;
 use crate::dispatch::table::Table;
 use crate::error::{Error, Result};
 use crate::serve::http_server::HttpServer;
 use crate::serve::listener::{self, Bind, Handling, Listener, PastMax};
 use crate::serve::worker::Workers;
-use crate::stack::ConnectionService;
 use crate::stack::drain::{Drain, Phase};
 use arc_swap::ArcSwap;
 use std::any::Any;
@@ -31,7 +29,8 @@ pub(super) struct Entrypoint {
     pub(super) protocol: Protocol,
     pub(super) local: Bind,
     pub(super) drain: Arc<Drain>,
-    tables: Tables,
+    /// The routes of requests, to be swapped while connections look into them.
+    table: Arc<ArcSwap<Table>>,
     handling: Arc<ArcSwap<Handling>>,
     stop: Arc<Notify>,
     accepting: Accepting,
@@ -82,9 +81,9 @@ impl Entrypoint {
         let name = Arc::clone(&compiled.name);
         let address = compiled.address.clone();
         let protocol = compiled.protocol;
-        let (drain, tables) = (Arc::default(), Tables::empty());
-        let (handling, routes) = tables.handling(compiled, &drain);
-        tables.swap(routes);
+        let (drain, table) = (Arc::default(), Arc::new(ArcSwap::default()));
+        let (handling, routes) = handling(compiled, &table, &drain);
+        table.store(Arc::new(routes));
         Self {
             name,
             address,
@@ -92,7 +91,7 @@ impl Entrypoint {
             local: listener.local().clone(),
             drain,
             handling: Arc::new(ArcSwap::from_pointee(handling)),
-            tables,
+            table,
             stop: Arc::default(),
             accepting: Accepting::NotYet(listener),
         }
@@ -126,13 +125,17 @@ impl Entrypoint {
         (until_now != protocol).then(|| std::mem::take(&mut self.drain))
     }
 
-    /// Goes on as `compiled`, with the same socket. Returns the table that served until now.
-    pub(super) fn become_(&mut self, compiled: CompiledEntrypoint) -> Replaced {
-        let (handling, routes) = self.tables.handling(compiled, &self.drain);
-        self.handling.store(Arc::new(handling));
+    /// Goes on as `compiled`, with the same socket. Returns what served until now.
+    pub(super) fn become_(&mut self, compiled: CompiledEntrypoint) -> [Replaced; 2] {
+        let (handling, routes) = handling(compiled, &self.table, &self.drain);
+        let handling = self.handling.swap(Arc::new(handling));
         // Those who wait for a place may find that there are more.
         self.drain.ask_again();
-        self.tables.swap(routes)
+        // An entrypoint that goes over to TCP has connections of HTTP until those have ended, by the routes of then.
+        match self.protocol {
+            Protocol::Http => [handling, self.table.swap(Arc::new(routes))],
+            _ => [handling, Arc::new(())],
+        }
     }
 
     /// Listens no more, and lets its connections end within `timeout`. Those that the kernel has already taken
@@ -173,63 +176,43 @@ impl Drop for Entrypoint {
     }
 }
 
-/// The routes of an entrypoint, to be swapped while connections look into them. Only one of both has any.
-#[derive(Debug)]
-struct Tables {
-    http: Arc<ArcSwap<Table>>,
-    tcp: Arc<ArcSwap<Table<ConnectionService>>>,
-}
-
-enum Routes {
-    Http(Table),
-    Tcp(Table<ConnectionService>),
-}
-
-/// A table that served until now.
+/// A table, or more, that served until now.
 pub(super) type Replaced = Arc<dyn Any + Send + Sync>;
 
-impl Tables {
-    fn empty() -> Self {
-        Self {
-            http: Arc::new(ArcSwap::from_pointee(Table::new(Vec::new()))),
-            tcp: Arc::new(ArcSwap::from_pointee(Table::new(Vec::new()))),
+/// What is done with connections, and the routes of requests that are to stand in `table` then. Those of connections
+/// are a part of what is done with them.
+fn handling(
+    compiled: CompiledEntrypoint,
+    table: &Arc<ArcSwap<Table>>,
+    drain: &Arc<Drain>,
+) -> (Handling, Table) {
+    let (service, past_max, routes) = match compiled.serves {
+        Serves::Http {
+            limits,
+            rejects_encoded_slash,
+            table: routes,
+            tls,
+            first,
+        } => {
+            let dispatcher = RequestDispatcher::new(Arc::clone(table))
+                .rejecting_encoded_slash(rejects_encoded_slash);
+            let server = BoxCloneSyncService::new(HttpServer::new(limits, dispatcher));
+            let server = tls.iter().fold(server, |server, tls| tls.layer(server));
+            let service = match first {
+                Some(connections) => connections.service(Some(server)),
+                None => server,
+            };
+            (service, PastMax::Waits, routes)
         }
-    }
-
-    fn swap(&self, routes: Routes) -> Replaced {
-        match routes {
-            Routes::Http(table) => self.http.swap(Arc::new(table)),
-            Routes::Tcp(table) => self.tcp.swap(Arc::new(table)),
-        }
-    }
-
-    /// What is done with connections, by the routes that stand here, and the routes that are to.
-    fn handling(&self, compiled: CompiledEntrypoint, drain: &Arc<Drain>) -> (Handling, Routes) {
-        let (service, past_max, routes) = match compiled.serves {
-            Serves::Http {
-                limits,
-                rejects_encoded_slash,
-                table,
-            } => {
-                let dispatcher = RequestDispatcher::new(Arc::clone(&self.http))
-                    .rejecting_encoded_slash(rejects_encoded_slash);
-                let server = BoxCloneSyncService::new(HttpServer::new(limits, dispatcher));
-                (server, PastMax::Waits, Routes::Http(table))
-            }
-            Serves::Tcp(table) => {
-                let dispatcher = ConnectionDispatcher::new(Arc::clone(&self.tcp));
-                let service = BoxCloneSyncService::new(dispatcher);
-                (service, PastMax::Reset, Routes::Tcp(table))
-            }
-        };
-        let admission = compiled.admission.iter().rev();
-        let handling = Handling {
-            service: admission.fold(service, |service, layer| layer.layer(service)),
-            drain: Arc::clone(drain),
-            max_connections: compiled.max_connections,
-            past_max,
-            trusted_proxies: compiled.trusted_proxies,
-        };
-        (handling, routes)
-    }
+        Serves::Tcp(connections) => (connections.service(None), PastMax::Reset, Table::default()),
+    };
+    let admission = compiled.admission.iter().rev();
+    let handling = Handling {
+        service: admission.fold(service, |service, layer| layer.layer(service)),
+        drain: Arc::clone(drain),
+        max_connections: compiled.max_connections,
+        past_max,
+        trusted_proxies: compiled.trusted_proxies,
+    };
+    (handling, routes)
 }

@@ -276,7 +276,7 @@ impl Shared {
         self.live.set_state(State::Running);
         let mut tables = Vec::new();
         for (index, compiled) in going_on {
-            tables.push(running.entrypoints[index].become_(compiled));
+            tables.extend(running.entrypoints[index].become_(compiled));
         }
         for entrypoint in &mut running.entrypoints {
             entrypoint.open(&running.workers);
@@ -369,6 +369,7 @@ fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {
             mirror: service.mirror().cloned(),
             failover: service.failover().cloned(),
             hub: service.hub().cloned(),
+            connections: service.connections().cloned(),
         })
     });
     Snapshot {

@@ -131,6 +131,7 @@ where
         mut ahead,
         peer,
         mut ticket,
+        ..
     } = connection;
     let limits = &shared.limits;
     let alpn = peer.tls().and_then(|tls| tls.alpn.as_deref());

@@ -1,7 +1,7 @@
 //! A listening socket, and the loop that accepts from it.
 
 use super::worker::Workers;
-use crate::stack::drain::Drain;
+use crate::stack::drain::{Drain, Refusal};
 use crate::stack::{Connection, ConnectionService, Socket};
 use a3s_layers::peer::{Peer, TrustedProxies};
 use arc_swap::ArcSwap;
@@ -261,6 +261,7 @@ fn start(
     let handling = handling.load_full();
     if handling.past_max == PastMax::Reset && handling.is_full() {
         tracing::debug!(?peer, ?local, "a connection is refused: there are too many");
+        handling.drain.count(Refusal::Full);
         // A socket that knows no such option is closed as any other.
         let _ = SockRef::from(&fd).set_linger(Some(Duration::ZERO));
         return;
@@ -291,6 +292,7 @@ fn start(
         let connection = Connection {
             io,
             ahead: BytesMut::new(),
+            hello: None,
             peer,
             ticket,
         };

@@ -8,7 +8,7 @@
 
 use slab::Slab;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
@@ -32,7 +32,36 @@ pub struct Drain {
     phase: AtomicU8,
     wakers: Mutex<Slab<Waker>>,
     open: AtomicUsize,
+    refused: [AtomicU64; Refusal::ALL.len()],
     changed: Notify,
+}
+
+/// Why a connection is refused before it is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There are as many as there may be.
+    Full,
+    /// Its peer is not allowed, or there are too many of it.
+    Filtered,
+    /// What was to come first did not come: in time, or in a form that can be read.
+    Handshake,
+    /// No router takes it.
+    NoRouter,
+}
+
+impl Refusal {
+    /// Every reason, in their order.
+    pub const ALL: [Self; 4] = [Self::Full, Self::Filtered, Self::Handshake, Self::NoRouter];
+
+    /// As it is shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Filtered => "filtered",
+            Self::Handshake => "handshake",
+            Self::NoRouter => "no_router",
+        }
+    }
 }
 
 impl Drain {
@@ -61,6 +90,20 @@ impl Drain {
     /// Connections that are open.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
+    }
+
+    /// Connections that were refused, and why.
+    pub fn refused(&self) -> impl Iterator<Item = (Refusal, u64)> {
+        let counts = self
+            .refused
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
+        Refusal::ALL.into_iter().zip(counts)
+    }
+
+    /// Counts a connection that is refused.
+    pub fn count(&self, why: Refusal) {
+        self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes part, from now until the ticket is dropped.
@@ -106,6 +149,11 @@ impl Ticket {
     /// The phase now. The task is woken when it changes.
     pub fn poll_phase(&mut self, cx: &Context<'_>) -> Phase {
         self.notice.poll_phase(cx)
+    }
+
+    /// Counts its connection as refused.
+    pub fn count(&self, why: Refusal) {
+        self.notice.drain.count(why);
     }
 
     /// Hears the word, too, and does not count.

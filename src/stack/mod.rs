@@ -4,6 +4,7 @@ pub(crate) mod conduct;
 pub mod crypto;
 pub mod drain;
 mod frames;
+pub mod hello;
 mod socket;
 pub mod upgrade;
 
@@ -41,6 +42,8 @@ pub struct Connection {
     pub io: Socket,
     /// What was read of them to see what they are, and is to be read again before the rest.
     pub ahead: BytesMut,
+    /// What the client says of itself in TLS, where that was looked for and found; it is ahead, too.
+    pub hello: Option<Box<hello::ClientHello>>,
     /// The client's end.
     pub peer: Arc<Peer>,
     /// Tells it when to end, and the listener that it has.
@@ -53,6 +56,14 @@ impl HasPeer for Connection {
     }
 
     fn refuse(self) {
+        self.refuse_for(drain::Refusal::Filtered);
+    }
+}
+
+impl Connection {
+    /// Resets it, and counts it.
+    pub fn refuse_for(self, why: drain::Refusal) {
+        self.ticket.count(why);
         self.io.reset_on_drop();
     }
 }

@@ -7,6 +7,8 @@
 //! While a peer does not read, the other is not read from either, and reading is what tells that he has broken off. He
 //! is watched for that meanwhile: a client who is gone must not keep his place for as long as a server likes.
 
+mod stillness;
+
 use crate::stack::Socket;
 use bytes::BytesMut;
 use std::io;
@@ -14,6 +16,7 @@ use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use stillness::Stillness;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
@@ -37,6 +40,25 @@ pub(super) struct Ahead {
     pub(super) of_server: BytesMut,
 }
 
+/// What is looked after while bytes go.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Watch<'a> {
+    /// How long nothing may go either way.
+    pub(super) idle: Option<Duration>,
+    /// Is told how many more bytes were read, of the client and of the server.
+    pub(super) moved: Option<&'a (dyn Fn(u64, u64) + Sync)>,
+}
+
+/// Nothing went either way for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("idle for too long")]
+struct Idle;
+
+/// Whether that was the end of a copying.
+pub(super) fn is_idle(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Idle>())
+}
+
 /// A stream whose other end may break off while nobody reads.
 pub(super) trait Breaks {
     /// Waits until the other end has broken off. That it has said all that it had to say is no such thing.
@@ -49,12 +71,18 @@ impl Breaks for Socket {
     }
 }
 
-/// Copies until both sides have said all that they had to say, first of all what was read `ahead`. The end of one is passed on and does not end the
-/// other.
+/// Copies until both sides have said all that they had to say, first of all what was read `ahead`. The end of one is
+/// passed on and does not end the other.
 ///
 /// # Errors
-/// One side broke off. What it has said before that is passed on as far as the other takes it without a wait.
-pub(super) async fn copy<C, S>(client: &mut C, server: &mut S, ahead: Ahead) -> io::Result<Copied>
+/// One side broke off, or nothing went for too long. What a side has said before that is passed on as far as the other
+/// takes it without a wait.
+pub(super) async fn copy<C, S>(
+    client: &mut C,
+    server: &mut S,
+    ahead: Ahead,
+    watch: Watch<'_>,
+) -> io::Result<Copied>
 where
     C: AsyncRead + AsyncWrite + Breaks + Unpin,
     S: AsyncRead + AsyncWrite + Breaks + Unpin,
@@ -62,12 +90,45 @@ where
     let mut ways = Ways::default();
     ways.to_server.begin_with(ahead.of_client);
     ways.to_client.begin_with(ahead.of_server);
+    let mut progress = Progress::default();
+    let mut stillness = pin!(Stillness::new(watch.idle));
     loop {
         let polled = std::future::poll_fn(|cx| Poll::Ready(ways.poll(cx, client, server)));
-        if let Poll::Ready(copied) = polled.await {
+        let copied = polled.await;
+        if progress.goes_on(&ways, watch) {
+            stillness.as_mut().put_off();
+        }
+        if let Poll::Ready(copied) = copied {
             return copied;
         }
-        ways.woken(client, server).await;
+        if ways.woken(client, server, stillness.as_mut()).await {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, Idle));
+        }
+    }
+}
+
+/// How far both ways had got.
+#[derive(Default)]
+struct Progress {
+    read: Copied,
+    passed: u64,
+}
+
+impl Progress {
+    /// Whether there is any since the last time.
+    fn goes_on(&mut self, ways: &Ways, watch: Watch<'_>) -> bool {
+        let before = std::mem::replace(&mut self.read, ways.copied());
+        let passed = ways.to_server.passed() + ways.to_client.passed();
+        let has_passed = std::mem::replace(&mut self.passed, passed) != passed;
+        let has_read = before != self.read;
+        if let (true, Some(moved)) = (has_read, watch.moved) {
+            let read = self.read;
+            moved(
+                read.to_server - before.to_server,
+                read.to_client - before.to_client,
+            );
+        }
+        has_read || has_passed
     }
 }
 
@@ -126,6 +187,14 @@ impl Ways {
         }
     }
 
+    /// How many bytes were read.
+    fn copied(&self) -> Copied {
+        Copied {
+            to_server: self.to_server.copied,
+            to_client: self.to_client.copied,
+        }
+    }
+
     /// Whether a server takes too long over the last words of a client who is gone. A client may take his time to hear
     /// a server out that is gone: the place is his.
     fn is_out_of_patience(&mut self) -> bool {
@@ -145,8 +214,14 @@ impl Ways {
     }
 
     /// Waits until the task is woken, by whatever it was that the ways wait for, or by the breaking off of a side that
-    /// is not read from. It is woken once for each: an error that is known is not watched for again.
-    async fn woken<C: Breaks, S: Breaks>(&mut self, client: &C, server: &S) {
+    /// is not read from. It is woken once for each: an error that is known is not watched for again. Whether it was
+    /// still for too long.
+    async fn woken<C: Breaks, S: Breaks>(
+        &mut self,
+        client: &C,
+        server: &S,
+        mut stillness: Pin<&mut Stillness>,
+    ) -> bool {
         let (mut client, mut server) = (pin!(client.broken()), pin!(server.broken()));
         let until = self.patience.map(|(_, until)| until);
         let mut out_of_patience = pin!(sleep_until(until.unwrap_or_else(Instant::now)));
@@ -155,12 +230,15 @@ impl Ways {
             let is_news = self.to_server.watch(cx, client.as_mut())
                 | self.to_client.watch(cx, server.as_mut());
             let is_over = until.is_some() && out_of_patience.as_mut().poll(cx).is_ready();
-            match std::mem::replace(&mut is_woken, true) || is_news || is_over {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
+            let has_first = !std::mem::replace(&mut is_woken, true);
+            match stillness.as_mut().poll(cx).is_ready() {
+                // There may be something to read at last.
+                true if has_first => Poll::Ready(true),
+                _ if !has_first || is_news || is_over => Poll::Ready(false),
+                _ => Poll::Pending,
             }
         })
-        .await;
+        .await
     }
 }
 
@@ -353,282 +431,4 @@ fn poll_write<W: AsyncWrite + Unpin>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::ErrorKind;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-    use tokio::sync::oneshot;
-    use tokio_test::io::{Builder, Mock};
-    use tokio_test::task;
-
-    /// It only ends.
-    impl Breaks for DuplexStream {
-        async fn broken(&self) -> io::Error {
-            std::future::pending().await
-        }
-    }
-
-    impl Breaks for Mock {
-        async fn broken(&self) -> io::Error {
-            std::future::pending().await
-        }
-    }
-
-    /// An end of a socket, and what the kernel will tell of the other end.
-    struct Kernel {
-        io: DuplexStream,
-        news: tokio::sync::Mutex<oneshot::Receiver<ErrorKind>>,
-    }
-
-    impl Breaks for Kernel {
-        async fn broken(&self) -> io::Error {
-            let news = &mut *self.news.lock().await;
-            news.await.expect("asked once it is known").into()
-        }
-    }
-
-    impl AsyncRead for Kernel {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
-        }
-    }
-
-    impl AsyncWrite for Kernel {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.get_mut().io).poll_flush(cx)
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
-        }
-    }
-
-    fn kernel(room: usize) -> (DuplexStream, oneshot::Sender<ErrorKind>, Kernel) {
-        let (peer, io) = duplex(room);
-        let (tell, news) = oneshot::channel();
-        let news = tokio::sync::Mutex::new(news);
-        (peer, tell, Kernel { io, news })
-    }
-
-    /// A copying between two peers, to be polled by hand, and the peers.
-    fn between(
-        room: usize,
-    ) -> (
-        task::Spawn<impl Future<Output = io::Result<Copied>>>,
-        DuplexStream,
-        DuplexStream,
-    ) {
-        let (client, mut client_end) = duplex(room);
-        let (server, mut server_end) = duplex(room);
-        let copying = async move { copy(&mut client_end, &mut server_end, Ahead::default()).await };
-        (task::spawn(copying), client, server)
-    }
-
-    #[tokio::test]
-    async fn each_side_may_end_before_the_other() {
-        let (mut copying, mut client, mut server) = between(64);
-        let mut buffer = [0; 64];
-        assert!(copying.poll().is_pending());
-
-        client.write_all(b"question").await.unwrap();
-        client.shutdown().await.unwrap();
-        assert!(copying.is_woken() && copying.poll().is_pending());
-        let read = server.read(&mut buffer).await.unwrap();
-        assert_eq!(&buffer[..read], b"question");
-        assert_eq!(server.read(&mut buffer).await.unwrap(), 0);
-
-        server.write_all(b"an").await.unwrap();
-        assert!(copying.is_woken() && copying.poll().is_pending());
-        server.write_all(b"swer").await.unwrap();
-        server.shutdown().await.unwrap();
-        let copied = copying.await.unwrap();
-        let mut answer = Vec::new();
-        client.read_to_end(&mut answer).await.unwrap();
-        assert_eq!(answer, b"answer");
-        let (to_server, to_client) = (8, 6);
-        assert_eq!(
-            copied,
-            Copied {
-                to_server,
-                to_client
-            }
-        );
-    }
-
-    #[tokio::test]
-    async fn a_peer_who_does_not_read_holds_up_the_other() {
-        let (mut copying, mut client, mut server) = between(8);
-        let mut sent = 0;
-        while let std::task::Poll::Ready(written) = task::spawn(client.write(&[7; 8])).poll() {
-            sent += written.unwrap();
-            assert!(copying.poll().is_pending());
-            assert!(sent <= CHUNK + 2 * 8, "{sent}");
-        }
-        drop(client);
-        let reading = async move {
-            let mut read = Vec::new();
-            server.read_to_end(&mut read).await.unwrap();
-            drop(server);
-            read
-        };
-        let (copied, read) = tokio::join!(copying, reading);
-        assert_eq!(read, vec![7; sent]);
-        assert_eq!(copied.unwrap().to_server, sent as u64);
-    }
-
-    #[tokio::test]
-    async fn what_a_server_says_before_it_hangs_up_is_not_lost() {
-        let broken = || io::Error::from(ErrorKind::BrokenPipe);
-        let mut server = Builder::new()
-            .write_error(broken())
-            .read(b"no")
-            .wait(std::time::Duration::ZERO)
-            .read(b" more")
-            .build();
-        let (client, mut client_end) = duplex(64);
-        let copying = async move { copy(&mut client_end, &mut server, Ahead::default()).await };
-        let (mut reading, mut writing) = tokio::io::split(client);
-        writing.write_all(b"question").await.unwrap();
-        let answering = async move {
-            let mut answer = [0; 7];
-            reading.read_exact(&mut answer).await.unwrap();
-            answer
-        };
-        let (copied, answer) = tokio::join!(copying, answering);
-        assert_eq!(&answer, b"no more");
-        assert_eq!(copied.unwrap().to_client, 7);
-    }
-
-    #[tokio::test]
-    async fn a_side_that_breaks_off_ends_both() {
-        for server_breaks in [true, false] {
-            let broken = || io::Error::from(ErrorKind::ConnectionReset);
-            let mut one = Builder::new().read(b"half").read_error(broken()).build();
-            let (_other, mut other_end) = duplex(64);
-            let copied = match server_breaks {
-                true => copy(&mut other_end, &mut one, Ahead::default()).await,
-                false => copy(&mut one, &mut other_end, Ahead::default()).await,
-            };
-            assert_eq!(copied.unwrap_err().kind(), ErrorKind::ConnectionReset);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_side_that_breaks_off_while_the_other_does_not_read_ends_both() {
-        use ErrorKind::{BrokenPipe, ConnectionReset};
-        for (is_client, kind, ends) in [
-            (true, ConnectionReset, true),
-            (false, ConnectionReset, true),
-            // It had said everything before.
-            (true, BrokenPipe, false),
-            (false, BrokenPipe, false),
-        ] {
-            let (mut one, tell, mut one_end) = kernel(64);
-            let (mut other, _alive, mut other_end) = kernel(8);
-            let copying = async move {
-                match is_client {
-                    true => copy(&mut one_end, &mut other_end, Ahead::default()).await,
-                    false => copy(&mut other_end, &mut one_end, Ahead::default()).await,
-                }
-            };
-            let mut copying = task::spawn(copying);
-            one.write_all(&[7; 40]).await.unwrap();
-            assert!(copying.poll().is_pending());
-            // Whoever waits for a peer does nothing else, however much there is to read.
-            one.write_all(&[7; 40]).await.unwrap();
-            assert!(!copying.is_woken());
-
-            tell.send(kind).unwrap();
-            assert!(copying.is_woken(), "{is_client} {kind}");
-            match copying.poll() {
-                Poll::Ready(copied) => assert_eq!(copied.unwrap_err().kind(), kind),
-                Poll::Pending => assert!(!ends, "{is_client} {kind}"),
-            }
-            if ends {
-                continue;
-            }
-            assert!(!copying.is_woken(), "what is known is not told again");
-            drop(one);
-            let reading = async move {
-                let mut read = Vec::new();
-                other.read_to_end(&mut read).await.unwrap();
-                drop(other);
-                read
-            };
-            let (copied, read) = tokio::join!(copying, reading);
-            assert_eq!(read, [7; 80]);
-            let copied = copied.unwrap();
-            assert_eq!(copied.to_client + copied.to_server, 80);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_hears_a_client_out_who_is_gone_as_long_as_it_listens() {
-        let (mut client, tell, mut client_end) = kernel(64);
-        let (mut server, _alive, mut server_end) = kernel(8);
-        let copying = async move { copy(&mut client_end, &mut server_end, Ahead::default()).await };
-        let mut copying = task::spawn(copying);
-        client.write_all(&[7; 40]).await.unwrap();
-        assert!(copying.poll().is_pending());
-        tell.send(ErrorKind::BrokenPipe).unwrap();
-        let almost = PATIENCE - Duration::from_millis(1);
-        for _ in 0..3 {
-            assert!(copying.poll().is_pending());
-            tokio::time::sleep(almost).await;
-            server.read_exact(&mut [0; 8]).await.unwrap();
-        }
-        assert!(copying.poll().is_pending());
-        tokio::time::sleep(almost).await;
-        assert!(!copying.is_woken());
-        let copied = copying.await;
-        assert_eq!(copied.unwrap_err().kind(), ErrorKind::TimedOut);
-    }
-
-    #[tokio::test]
-    async fn a_side_that_has_ended_and_breaks_off_then_is_not_waited_for() {
-        for is_client in [true, false] {
-            let (mut one, tell, mut one_end) = kernel(64);
-            let (mut other, _alive, mut other_end) = kernel(64);
-            let copying = async move {
-                match is_client {
-                    true => copy(&mut one_end, &mut other_end, Ahead::default()).await,
-                    false => copy(&mut other_end, &mut one_end, Ahead::default()).await,
-                }
-            };
-            let mut copying = task::spawn(copying);
-            one.write_all(b"bye").await.unwrap();
-            one.shutdown().await.unwrap();
-            assert!(copying.poll().is_pending());
-            assert!(!copying.is_woken());
-            tell.send(ErrorKind::BrokenPipe).unwrap();
-            assert!(copying.is_woken());
-            let copied = copying.await.unwrap();
-            assert_eq!(copied.to_client + copied.to_server, 3);
-            let mut read = [0; 3];
-            other.read_exact(&mut read).await.unwrap();
-            assert_eq!(&read, b"bye");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_reset_that_writing_has_told_of_is_not_taken_for_an_end() {
-        let reset = io::Error::from(ErrorKind::ConnectionReset);
-        let mut client = Builder::new().write_error(reset).read(b"ha").build();
-        let (mut server, mut server_end) = duplex(64);
-        server.write_all(b"answer").await.unwrap();
-        let copied = copy(&mut client, &mut server_end, Ahead::default()).await;
-        assert_eq!(copied.unwrap_err().kind(), ErrorKind::ConnectionReset);
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ mod body;
 pub mod client;
 mod connect;
 mod copy;
+mod counts;
 pub mod forward;
 pub mod hub;
 mod link;
@@ -19,5 +20,6 @@ mod watched;
 
 pub use body::{AnswerBody, ResponseBody};
 pub use connect::{Origin, Scheme, Target};
+pub use counts::ConnectionCounts;
 pub use pool::sweep_idle_connections;
 pub use servers::{Server, Servers};

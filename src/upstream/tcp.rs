@@ -4,7 +4,8 @@
 //! one is dialled.
 
 use super::connect::Origin;
-use super::copy::{Ahead, Copied, copy};
+use super::copy::{Ahead, Watch, copy, is_idle};
+use super::counts::{ConnectionCounts, Counted, End};
 use crate::stack::drain::{Phase, Ticket};
 use crate::stack::{Connection, Socket};
 use a3s_layers::balance::{Balanced, HashOn};
@@ -15,16 +16,16 @@ use a3s_layers::tried::Tried;
 use bytes::BytesMut;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
-/// A connection may be idle for as long as its peers like. Whether they are still there is asked after this time: one
-/// that has vanished without a word is gone some ten minutes later, as Linux is set up.
+/// Whether silent peers are still there is asked after this time: one that has vanished without a word is gone some
+/// ten minutes later, as Linux is set up.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// How long a peer may take nothing of what there is for it, whether it has vanished or does not read: the kernel then
@@ -225,18 +226,33 @@ impl Service<Dial> for DialFailover {
 
 /// Serves each connection by one that is dialled. Always ready.
 ///
-/// Half-closes are passed on. A connection that breaks off, that nobody can be dialled for, or that is cut off by the
-/// end of the drain is reset on both sides: nobody takes that for the end of what was to be said.
+/// Half-closes are passed on. A connection that breaks off, that nobody can be dialled for, on which nothing goes for
+/// too long, or that is cut off by the end of the drain is reset on both sides: nobody takes that for the end of what
+/// was to be said.
 #[derive(Debug, Clone)]
 pub struct TcpForward {
-    service: Arc<str>,
-    servers: DialService,
+    way: Arc<Way>,
+}
+
+/// Where connections go, and what is kept to on the way.
+#[derive(Debug)]
+pub struct Way {
+    /// The router, for the log.
+    pub router: Arc<str>,
+    /// The service, for the log.
+    pub service: Arc<str>,
+    /// Opens connections to the service.
+    pub servers: DialService,
+    /// How long nothing may go in either direction.
+    pub idle: Duration,
+    /// What becomes of the connections.
+    pub counts: Arc<ConnectionCounts>,
 }
 
 impl TcpForward {
-    /// Dials `servers`, which are those of the service that the log calls `service`.
-    pub fn new(service: Arc<str>, servers: DialService) -> Self {
-        Self { service, servers }
+    /// Serves on this way.
+    pub fn new(way: Way) -> Self {
+        Self { way: Arc::new(way) }
     }
 }
 
@@ -250,27 +266,64 @@ impl Service<Connection> for TcpForward {
     }
 
     fn call(&mut self, connection: Connection) -> Self::Future {
-        let Self { service, servers } = self.clone();
+        let way = Arc::clone(&self.way);
         Box::pin(async move {
-            let peer = connection.peer.address();
-            match serve(servers, connection).await {
-                Ok(copied) => tracing::debug!(%service, %peer, ?copied, "a connection has ended"),
-                Err(error) => {
-                    let (reason, error) = (Failure::of(&*error).reason(), Chain(&*error));
-                    tracing::debug!(%service, %peer, reason, %error, "a connection has failed");
-                }
+            let (servers, idle) = (way.servers.clone(), way.idle);
+            let mut course = Course {
+                counted: way.counts.begin(),
+                way,
+                peer: connection.peer.address(),
+                began: Instant::now(),
+                error: None,
+            };
+            if let Err((end, error)) = serve(servers, idle, connection, &course.counted).await {
+                course.counted.end_as(end);
+                course.error = Some(error);
             }
             Ok(())
         })
     }
 }
 
-async fn serve(servers: DialService, connection: Connection) -> Result<Copied, BoxError> {
+/// Tells the log of the end.
+struct Course {
+    way: Arc<Way>,
+    counted: Counted,
+    peer: SocketAddr,
+    began: Instant,
+    error: Option<BoxError>,
+}
+
+impl Drop for Course {
+    fn drop(&mut self) {
+        let error = self.error.as_deref();
+        tracing::debug!(
+            router = %self.way.router,
+            service = %self.way.service,
+            peer = %self.peer,
+            received = self.counted.received(),
+            sent = self.counted.sent(),
+            seconds = self.began.elapsed().as_secs_f64(),
+            end = self.counted.end().as_str(),
+            reason = error.map(|error| Failure::of(error).reason()),
+            error = error.map(|error| tracing::field::display(Chain(error))),
+            "a connection has ended"
+        );
+    }
+}
+
+async fn serve(
+    servers: DialService,
+    idle: Duration,
+    connection: Connection,
+    counted: &Counted,
+) -> Result<(), (End, BoxError)> {
     let Connection {
         io,
         ahead,
         peer,
         mut ticket,
+        ..
     } = connection;
     let ahead = Ahead {
         of_client: ahead,
@@ -279,13 +332,33 @@ async fn serve(servers: DialService, connection: Connection) -> Result<Copied, B
     watch(&io);
     let mut client = Unfinished::new(io);
     let dialled = servers.oneshot(Dial::new(peer.address().ip()));
-    let Dialled { io, _in_flight } = unless_over(&mut ticket, dialled).await?;
+    let Dialled { io, _in_flight } = unless_over(&mut ticket, dialled)
+        .await
+        .map_err(|error| (end_of(&error, End::Unserved), error))?;
     watch(&io);
     let mut server = Unfinished::new(io);
-    let copied = unless_over(&mut ticket, copy(&mut client.io, &mut server.io, ahead)).await?;
+    let moved = |received, sent| counted.moved(received, sent);
+    let watch = Watch {
+        idle: Some(idle),
+        moved: Some(&moved),
+    };
+    let copying = copy(&mut client.io, &mut server.io, ahead, watch);
+    unless_over(&mut ticket, copying)
+        .await
+        .map_err(|error| (end_of(&error, End::Broken), error))?;
     client.finish();
     server.finish();
-    Ok(copied)
+    Ok(())
+}
+
+/// How a connection has ended that did so with an error.
+fn end_of(error: &BoxError, otherwise: End) -> End {
+    let is_still = error.downcast_ref().is_some_and(is_idle);
+    match error.is::<CutOff>() {
+        true => End::CutOff,
+        false if is_still => End::Idle,
+        false => otherwise,
+    }
 }
 
 /// Has the kernel watch for a peer that is no longer there.

@@ -1,7 +1,7 @@
 //! What goes on between a client and a server whose connections were switched to another protocol: bytes, both ways.
 
 use super::connect::Origin;
-use super::copy::{Ahead, Breaks, copy};
+use super::copy::{Ahead, Breaks, Watch, copy};
 use crate::stack::Socket;
 use crate::stack::upgrade::{ClientStream, Upgraded};
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
@@ -54,7 +54,7 @@ impl Tunnel {
         };
         let server = &mut self.server;
         let copied = tokio::select! {
-            copied = copy(&mut client, server, ahead) => copied,
+            copied = copy(&mut client, server, ahead, Watch::default()) => copied,
             () = still(&traffic, self.idle_timeout) => {
                 course.why = "idle";
                 client.finish();

@@ -41,11 +41,11 @@ use super::{Addresses, CompileError, Kept};
 use crate::config::{GatewayConfig, LoadBalancerConfig, ServiceConfig};
 use crate::rule::Protocol;
 use crate::stack::UpstreamService;
-use crate::upstream::Servers;
 use crate::upstream::hub::{Hub, HubLimits};
 use crate::upstream::probe::Check;
 use crate::upstream::tcp::DialService;
 use crate::upstream::tls::TlsError;
+use crate::upstream::{ConnectionCounts, Servers};
 use a3s_layers::failover::FailoverCourse;
 use a3s_layers::mirror::MirrorCounts;
 use std::collections::{HashMap, HashSet};
@@ -69,6 +69,7 @@ pub struct Service {
     failover: Option<Arc<FailoverCourse>>,
     check: Option<Arc<Check>>,
     hub: Option<(Arc<Hub>, HubLimits)>,
+    connections: Option<Arc<ConnectionCounts>>,
 }
 
 /// What a service does.
@@ -121,6 +122,11 @@ impl Service {
     /// What has become of the copies for its mirror, if it has one.
     pub fn mirror(&self) -> Option<&Arc<MirrorCounts>> {
         self.mirror.as_ref()
+    }
+
+    /// What has become of the connections that routers led to it, if it is for connections.
+    pub fn connections(&self) -> Option<&Arc<ConnectionCounts>> {
+        self.connections.as_ref()
     }
 
     /// How its servers are asked whether they are well, if they are.
@@ -229,9 +235,14 @@ fn service(
         Some(balancer) => health_check::health_check(name, config, balancer)?,
         None => None,
     };
+    let connections = matches!(own, Stack::Tcp(_)).then(|| {
+        let before = before.and_then(|before| before.connections.clone());
+        before.unwrap_or_default()
+    });
     let mut service = Service {
         config: config.clone(),
         check,
+        connections,
         stack: own.clone(),
         own,
         pools,

@@ -33,7 +33,7 @@ pub(in crate::compile) fn origin(
         scheme,
         target,
         &url.authority(),
-        (timeouts.connect, timeouts.idle),
+        (timeouts.connect, timeouts.idle_of(url.scheme().protocol())),
         tls.map(|tls| (tls, name)),
     )
 }

@@ -5,6 +5,7 @@ use super::roster::{Known, Roster};
 use super::sticky::Sessions;
 use crate::compile::Addresses;
 use crate::config::{LoadBalancerConfig, ServerConfig, Strategy};
+use crate::rule::Protocol;
 use crate::stack::{Request, Response, UpstreamService};
 use crate::upstream::client::{Client, Timeouts, host_header};
 use crate::upstream::forward::ForwardLayer;
@@ -159,7 +160,7 @@ pub(super) fn balanced(
 ) -> (Balance<impl ToServer>, Pool) {
     let timeouts = Timeouts {
         response: config.timeouts.response,
-        idle: config.timeouts.idle,
+        idle: config.timeouts.idle_of(Protocol::Http),
     };
     let pass_host = config.pass_host;
     let sessions = sessions.map(|sessions| sessions.clone().of_revision(revision));

@@ -112,7 +112,7 @@ impl Check<'_> {
         let config = self.config;
         for (index, named) in router.entrypoints.iter().enumerate() {
             let there = config.entrypoints.get(named);
-            let there = there.map(|entrypoint| entrypoint.protocol.of_routers());
+            let there = there.map(|entrypoint| entrypoint.given_to(router));
             if let Some(there) = there.filter(|there| *there != protocol) {
                 let message = format!(
                     "router `{name}` takes {}, and entrypoint `{named}` is for {}",
@@ -122,6 +122,16 @@ impl Check<'_> {
                 let place = keys!["routers", name, "entrypoints", index];
                 self.report(&place, mixed(message));
             }
+        }
+        if protocol != Protocol::Tcp && router.passes_tls() {
+            let takes = kind(protocol);
+            let message = format!(
+                "TLS is passed through with connections, and router `{name}` takes {takes}"
+            );
+            self.report(
+                &keys!["routers", name, "tls", "passthrough"],
+                mixed(message),
+            );
         }
         if protocol != Protocol::Http && router.timeout.is_some() {
             let takes = kind(protocol);
@@ -224,7 +234,10 @@ impl Check<'_> {
                 &["timeouts", "response"],
                 timeouts.response != default.response,
             ),
-            (&["timeouts", "idle"], timeouts.idle != default.idle),
+            (
+                &["timeouts", "idle"],
+                protocol == Protocol::Udp && timeouts.idle.is_some(),
+            ),
         ];
         for (path, _) in keys.iter().filter(|(_, is_set)| *is_set) {
             let key = path.last().copied().unwrap_or_default();

@@ -74,7 +74,9 @@ impl Check<'_> {
                 let at = |key| keys!["services", name, "load_balancer", "timeouts", key];
                 self.duration(&at("connect"), timeouts.connect, MILLISECOND, HOUR);
                 self.duration(&at("response"), timeouts.response, MILLISECOND, DAY);
-                self.duration(&at("idle"), timeouts.idle, MILLISECOND, DAY);
+                if let Some(idle) = timeouts.idle {
+                    self.duration(&at("idle"), idle, MILLISECOND, DAY);
+                }
                 self.outlier(name, &balancer.outlier);
                 if let Some(ttl) = balancer.sticky.as_ref().and_then(|sticky| sticky.ttl) {
                     let at = keys!["services", name, "load_balancer", "sticky", "ttl"];

@@ -5,7 +5,7 @@ use super::place::{Key, keys};
 use super::protocols::kind;
 use crate::config::code::Code;
 use crate::config::diagnostic::{Problem, did_you_mean};
-use crate::config::{ADMIN_SERVICE, RouterConfig};
+use crate::config::{ADMIN_SERVICE, EntrypointConfig, RouterConfig};
 use crate::rule::{Protocol, Rule, RuleError};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -69,11 +69,15 @@ impl Check<'_> {
                     let problem = Problem::new(Code::RuleWarning, message).help(warning.help);
                     self.report(&place(warning.span), problem);
                 }
-                if let Some(span) = rule.client_hello() {
-                    let message = "what a TLS client says of itself is not looked at yet";
-                    let help = "write HostSNI(`*`), or ClientIP".to_owned();
-                    let problem = Problem::new(Code::InvalidValue, message).help(help);
-                    self.report(&place(span), problem);
+                let blind = self.blind(name, router);
+                if let Some((span, entrypoint)) = rule.client_hello().zip(blind) {
+                    let message = format!(
+                        "what a TLS client says of itself is not looked at: entrypoint `{entrypoint}` has no `tls`, and the router passes none through"
+                    );
+                    let help =
+                        "add `tls { passthrough = true }`, or write HostSNI(`*`), or ClientIP";
+                    let problem = Problem::new(Code::InvalidValue, message);
+                    self.report(&place(span), problem.help(help.to_owned()));
                 }
                 let listens = config.entrypoints_of(router).next().is_some();
                 let is_meant = !router.entrypoints.is_empty() || config.entrypoints.is_empty();
@@ -91,6 +95,17 @@ impl Check<'_> {
                 self.report(&place(error.span.clone()), problem.help(help));
             }
         }
+    }
+
+    /// The entrypoint of a router where TLS is neither ended nor passed through.
+    fn blind(&self, name: &str, router: &RouterConfig) -> Option<String> {
+        let is_blind = |(name, each): &(&String, &EntrypointConfig)| {
+            each.tls.is_none() && self.is_read(&keys!["entrypoints", name.as_str(), "tls"])
+        };
+        let is_known = self.is_read(&keys!["routers", name, "tls", "passthrough"]);
+        let found = self.config.entrypoints_of(router).find(is_blind);
+        let found = found.filter(|_| is_known && !router.passes_tls());
+        found.map(|(name, _)| name.clone())
     }
 
     /// The rule of a router, as what its entrypoints make of it.
@@ -112,7 +127,7 @@ impl Check<'_> {
     fn lacks_entrypoint(&self, router: &RouterConfig) -> Option<String> {
         let entrypoints = &mut self.config.entrypoints.iter();
         let (name, protocol) = entrypoints.find_map(|(name, each)| {
-            let protocol = each.protocol.of_routers();
+            let protocol = each.given_to(router);
             let is_meant = protocol != Protocol::Http && router.rule.rule(protocol).is_ok();
             is_meant.then_some((name, protocol))
         })?;
@@ -161,7 +176,8 @@ impl Check<'_> {
             if router.rule.rule(protocol).is_err() {
                 continue;
             }
-            let rule = (protocol, normal(router.rule.as_str()));
+            // What is passed through and what is not are not the same connections, as a rule.
+            let rule = (protocol, router.passes_tls(), normal(router.rule.as_str()));
             let group = groups.entry(rule.clone()).or_default();
             group.push((name, router));
             if group.len() == 2 {

@@ -2,6 +2,7 @@
 
 use super::{ConsistentHashConfig, HealthCheckConfig, OutlierConfig, StickyConfig};
 use crate::config::values::{ServerUrl, duration};
+use crate::rule::Protocol;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -129,9 +130,20 @@ pub struct TimeoutsConfig {
     /// From the end of the request to the head of the answer.
     #[serde(with = "duration")]
     pub response: Duration,
-    /// Between two pieces of a body, and for an idle connection in the pool.
-    #[serde(with = "duration")]
-    pub idle: Duration,
+    /// Between two pieces of a body, and for an idle connection in the pool: 90 seconds where it is absent. For
+    /// connections, how long nothing may go in either direction: an hour.
+    #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Duration>,
+}
+
+impl TimeoutsConfig {
+    /// What holds for `idle` where the servers are for `protocol`.
+    pub fn idle_of(&self, protocol: Protocol) -> Duration {
+        self.idle.unwrap_or(match protocol {
+            Protocol::Tcp => Duration::from_secs(60 * 60),
+            _ => Duration::from_secs(90),
+        })
+    }
 }
 
 impl Default for TimeoutsConfig {
@@ -139,7 +151,7 @@ impl Default for TimeoutsConfig {
         TimeoutsConfig {
             connect: Duration::from_secs(3),
             response: Duration::from_secs(60),
-            idle: Duration::from_secs(90),
+            idle: None,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Requests and connections: what goes together.
 
-use super::{good, told};
+use super::{good, loaded, told};
 use crate::rule::Protocol;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::LazyLock;
+use tempfile::TempDir;
 
 const BOTH: &str = r#"entrypoints "web" { address = ":80" }
 entrypoints "db" {
@@ -91,21 +94,21 @@ fn what_is_for_the_other_is_told_where_it_is() {
             "HostSNI(`*`)",
             "ClientIP(`::1`) || !HostSNI(`a.com`)",
             &[
-                "7:38 E006 what a TLS client says of itself is not looked at yet; write HostSNI(`*`), or ClientIP",
+                "7:38 E006 what a TLS client says of itself is not looked at: entrypoint `db` has no `tls`, and the router passes none through; add `tls { passthrough = true }`, or write HostSNI(`*`), or ClientIP",
             ],
         ),
         (
             "HostSNI(`*`)",
             "HostSNIRegexp(`a`)",
             &[
-                "7:18 E006 what a TLS client says of itself is not looked at yet; write HostSNI(`*`), or ClientIP",
+                "7:18 E006 what a TLS client says of itself is not looked at: entrypoint `db` has no `tls`, and the router passes none through; add `tls { passthrough = true }`, or write HostSNI(`*`), or ClientIP",
             ],
         ),
         (
             "HostSNI(`*`)",
             "ALPN(`h2`)",
             &[
-                "7:18 E006 what a TLS client says of itself is not looked at yet; write HostSNI(`*`), or ClientIP",
+                "7:18 E006 what a TLS client says of itself is not looked at: entrypoint `db` has no `tls`, and the router passes none through; add `tls { passthrough = true }`, or write HostSNI(`*`), or ClientIP",
             ],
         ),
         (
@@ -124,6 +127,22 @@ fn what_is_for_the_other_is_told_where_it_is() {
             "entrypoints = [\"db\"]",
             "entrypoints = [\"db\"]\n  timeout = \"5s\"",
             &["9:13 E021 `timeout` is for requests, and router `db` takes connections"],
+        ),
+        // TLS
+        (
+            "entrypoints = [\"db\"]",
+            "entrypoints = [\"db\"]\n  tls { passthrough = 1 }",
+            &["9:23 E005 expected true or false, found 1"],
+        ),
+        (
+            "entrypoints = [\"db\"]",
+            "entrypoints = [\"db\"]\n  tls { pass = true }",
+            &["9:9 E004 unknown key `pass`; known here: `passthrough`"],
+        ),
+        (
+            "  service = \"web\"",
+            "  service = \"web\"\n  tls { passthrough = true }",
+            &["19:23 E021 TLS is passed through with connections, and router `web` takes requests"],
         ),
         // Entrypoints
         (
@@ -192,7 +211,6 @@ fn what_is_for_the_other_is_told_where_it_is() {
                 "14:17 E021 `pass_host` is for requests, and the servers are for connections",
                 "15:5 E021 `tls` is for requests, and the servers are for connections",
                 "17:18 E021 `response` is for requests, and the servers are for connections",
-                "18:14 E021 `idle` is for requests, and the servers are for connections",
             ],
         ),
         // Middlewares
@@ -273,4 +291,166 @@ fn a_tcp_filter_must_refuse_somebody_and_within_reason() {
         let told = told(&format!("{BOTH}{more}"));
         assert_eq!(told, expected, "{keys}");
     }
+}
+
+/// One entrypoint of HTTP in TLS, one of connections, and one of either in the clear.
+const TLS: &str = r#"
+entrypoints "web" { address = ":80" }
+entrypoints "secure" {
+  address = ":443"
+  tls {
+    cert_file = "cert.pem"
+    key_file  = "key.pem"
+  }
+}
+entrypoints "ended" {
+  address  = ":5432"
+  protocol = "tcp"
+  tls {
+    cert_file = "cert.pem"
+    key_file  = "key.pem"
+  }
+}
+entrypoints "bytes" {
+  address  = ":5433"
+  protocol = "tcp"
+}
+services "db" {
+  load_balancer {
+    servers = [{ url = "tcp://127.0.0.1:5434" }]
+    timeouts { idle = "2h" }
+  }
+}
+services "web" {
+  load_balancer {
+    servers = [{ url = "http://127.0.0.1:81" }]
+  }
+}
+"#;
+
+/// With a certificate that is there.
+fn router(rule: &str, entrypoints: &str, service: &str, more: &str) -> String {
+    static FILES: LazyLock<TempDir> = LazyLock::new(|| {
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("cert.pem"), made.cert.pem()).unwrap();
+        let key = directory.path().join("key.pem");
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+        directory
+    });
+    let directory = FILES.path().display();
+    let entrypoints_and_services = TLS
+        .replace("cert.pem", &format!("{directory}/cert.pem"))
+        .replace("key.pem", &format!("{directory}/key.pem"));
+    format!(
+        "{entrypoints_and_services}routers \"r\" {{\n  rule = \"{rule}\"\n  entrypoints = {entrypoints}\n  service = \"{service}\"\n  {more}\n}}\n"
+    )
+}
+
+#[test]
+fn names_are_asked_for_where_tls_is_ended_or_passed_through() {
+    const PASS: &str = "tls { passthrough = true }";
+    for (rule, entrypoints, more, names) in [
+        ("HostSNI(`a.test`)", "[\"ended\"]", "", &["ended"][..]),
+        (
+            "HostSNIRegexp(`^a`)",
+            "[\"ended\", \"secure\"]",
+            "",
+            &["secure", "ended"],
+        ),
+        ("ALPN(`postgresql`)", "[\"secure\"]", "", &["secure"]),
+        ("HostSNI(`*`)", "[\"secure\"]", PASS, &["secure"]),
+        ("HostSNI(`a.test`)", "[\"bytes\"]", PASS, &["bytes"]),
+        (
+            "HostSNI(`a.test`) && ClientIP(`::1`)",
+            "[\"bytes\", \"ended\", \"secure\"]",
+            PASS,
+            &["secure", "ended", "bytes"],
+        ),
+    ] {
+        let config = loaded(&router(rule, entrypoints, "db", more));
+        let config = config.into_result().unwrap();
+        let router = &config.routers["r"];
+        assert_eq!(config.protocol_of(router), Some(Protocol::Tcp), "{rule}");
+        let listens = config.entrypoints_of(router).map(|(name, _)| name);
+        assert_eq!(listens.collect::<Vec<_>>(), names, "{rule}");
+    }
+    // A rule that could be of requests is of requests.
+    let config = loaded(&router("ClientIP(`::1`)", "[\"secure\"]", "web", ""));
+    let config = config.into_result().unwrap();
+    let protocol = config.protocol_of(&config.routers["r"]);
+    assert_eq!(protocol, Some(Protocol::Http));
+}
+
+#[test]
+fn names_that_nobody_hears_are_told() {
+    for (rule, entrypoints, service, more, expected) in [
+        (
+            "HostSNI(`a.test`)",
+            "[\"ended\", \"bytes\"]",
+            "db",
+            "",
+            &[
+                "34:11 E006 what a TLS client says of itself is not looked at: entrypoint `bytes` has no `tls`, and the router passes none through; add `tls { passthrough = true }`, or write HostSNI(`*`), or ClientIP",
+            ][..],
+        ),
+        (
+            "HostSNI(`a.test`)",
+            "[\"web\"]",
+            "db",
+            "",
+            &[
+                "34:11 E006 `HostSNI` is not for HTTP routers; use `Host`",
+                "36:13 E021 router `r` takes requests, and service `db` is for connections",
+            ],
+        ),
+        (
+            "HostSNI(`a.test`)",
+            "[\"ended\", \"web\"]",
+            "db",
+            "",
+            &["35:27 E021 router `r` takes connections, and entrypoint `web` is for requests"],
+        ),
+        (
+            "HostSNI(`a.test`)",
+            "[\"secure\"]",
+            "web",
+            "",
+            &["36:13 E021 router `r` takes connections, and service `web` is for requests"],
+        ),
+        (
+            "ClientIP(`::1`)",
+            "[\"ended\", \"secure\"]",
+            "db",
+            "",
+            &["35:27 E021 router `r` takes connections, and entrypoint `secure` is for requests"],
+        ),
+        (
+            "Host(`a.test`)",
+            "[\"secure\"]",
+            "web",
+            "tls { passthrough = true }",
+            &["37:23 E021 TLS is passed through with connections, and router `r` takes requests"],
+        ),
+    ] {
+        let told: Vec<_> = told(&router(rule, entrypoints, service, more));
+        let of_router = told.iter().filter(|line| !line.contains("_file"));
+        assert_eq!(
+            of_router.collect::<Vec<_>>(),
+            expected,
+            "{rule} {entrypoints}"
+        );
+    }
+}
+
+#[test]
+fn connections_may_be_idle_for_an_hour() {
+    let config = good(BOTH);
+    let idle = |name: &str| {
+        let service = &config.services[name];
+        let balancer = service.load_balancer.as_ref().expect("servers");
+        balancer.timeouts.idle_of(service.protocol()).as_secs()
+    };
+    assert_eq!((idle("db"), idle("web")), (3600, 90));
 }

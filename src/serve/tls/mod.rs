@@ -1,8 +1,10 @@
 //! TLS with clients: a layer of connections that ends the encryption.
 
 mod identity;
+mod peek;
 
 pub use identity::{IdentityError, identity};
+pub use peek::PeekLayer;
 
 use crate::stack::drain::{Phase, Ticket};
 use crate::stack::{Connection, Raw, Socket};
@@ -103,6 +105,7 @@ impl Terms {
             ahead,
             peer,
             mut ticket,
+            ..
         } = connection;
         let Socket::Plain(raw) = io else {
             return Err(io::Error::other("it is encrypted already"));
@@ -116,6 +119,7 @@ impl Terms {
         Ok(Connection {
             io: Socket::Tls(Box::new(stream.into())),
             ahead: BytesMut::new(),
+            hello: None,
             peer,
             ticket,
         })
