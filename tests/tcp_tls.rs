@@ -200,10 +200,11 @@ async fn s_client(
         .stderr(Stdio::piped());
     let output = tokio::task::spawn_blocking(move || {
         let mut child = command.spawn().unwrap();
-        child.stdin.as_mut().unwrap().write_all(words.as_bytes())?;
-        child.wait_with_output()
+        // Whoever refuses the certificate reads nothing.
+        let _ = child.stdin.as_mut().unwrap().write_all(words.as_bytes());
+        child.wait_with_output().unwrap()
     });
-    within("s_client", output).await.unwrap().unwrap()
+    within("s_client", output).await.unwrap()
 }
 
 fn printed(output: &Output) -> String {
