@@ -5,13 +5,17 @@
 
 mod support;
 
+use rustls::ServerConfig;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use support::tls::Authority;
 use support::{Port, Process, Talk, Wire, connect, tools, within};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// An example, with other ports and files than are written in it. It must be valid as it is, but for the files that it
 /// names.
@@ -73,6 +77,29 @@ fn any(address: &str) -> (&str, String) {
     (address, "127.0.0.1:0".to_owned())
 }
 
+/// A server that has TLS, and one thing to say in HTTP.
+async fn tls_server(config: ServerConfig, says: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut wire = Wire::new(stream);
+            if wire.request().await.is_some() {
+                let length = says.len();
+                wire.send(format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{says}"
+                ))
+                .await;
+            }
+        }
+    });
+    address
+}
+
 #[tokio::test]
 async fn tls() {
     let authority = Authority::new();
@@ -127,11 +154,22 @@ async fn tcp() {
         &[],
         &[
             any("127.0.0.1:5432"),
+            any("127.0.0.1:8443"),
             ("127.0.0.1:15432", dead.address().to_string()),
             ("127.0.0.1:15433", replica.local_addr().unwrap().to_string()),
         ],
     );
-    let gateway = Process::start(&text, &["db"]).await;
+    let authority = Authority::new();
+    let [one, others] =
+        ["one.localhost", "two.localhost"].map(|name| authority.server(name, &[], false));
+    let (one, others) = (
+        tls_server(one, "one").await,
+        tls_server(others, "others").await,
+    );
+    let text = text
+        .replace("127.0.0.1:18443", &one.to_string())
+        .replace("127.0.0.1:18444", &others.to_string());
+    let gateway = Process::start(&text, &["db", "names"]).await;
     for _ in 0..4 {
         let mut client = Wire::new(connect(gateway.address("db")).await);
         client.send("SELECT 1").await;
@@ -147,6 +185,15 @@ async fn tcp() {
         .await;
         server.send("1").await;
         assert_eq!(client.exactly(1).await, b"1");
+    }
+    for (name, server) in [("one.localhost", "one"), ("two.localhost", "others")] {
+        let mut curl = Command::new(tools::program("curl", "curl"));
+        curl.args(["--silent", "--show-error", "--max-time", "10"])
+            .args(["--cacert", &authority.file(), "--connect-to"])
+            .arg(format!("::{}", gateway.address("names")))
+            .arg(format!("https://{name}/"));
+        let output = run(curl).await;
+        assert_eq!(output.stdout, server.as_bytes(), "{output:?}");
     }
 }
 
