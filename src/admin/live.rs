@@ -2,6 +2,7 @@
 
 use crate::config::{GatewayConfig, Protocol};
 use crate::stack::drain::Drain;
+use crate::stack::udp::Traffic;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::hub::Hub;
 use crate::upstream::{ConnectionCounts, Server, Servers};
@@ -57,8 +58,10 @@ pub struct EntrypointHandle {
     pub protocol: Protocol,
     /// Where it listens, with the port that the system chose.
     pub address: String,
-    /// Its connections.
+    /// Its connections, or its sessions.
     pub drain: Arc<Drain>,
+    /// What went through, where that is datagrams.
+    pub traffic: Option<Arc<Traffic>>,
 }
 
 /// A service.

@@ -4,6 +4,7 @@ use super::live::{Live, PoolHandle, Reload, ServiceHandle, State};
 use crate::config::ServiceConfig;
 use crate::rule::Protocol;
 use crate::stack::drain::Drain;
+use crate::stack::udp::Traffic;
 use crate::upstream::Server;
 use axum::Json;
 use axum::extract::State as Of;
@@ -123,13 +124,20 @@ pub(super) async fn config(Of(live): Of<Arc<Live>>) -> impl IntoResponse {
 pub(super) async fn entrypoints(Of(live): Of<Arc<Live>>) -> Json<Value> {
     let snapshot = live.snapshot();
     let list = snapshot.entrypoints.iter().map(|entrypoint| {
-        json!({
+        let mut shown = json!({
             "name": entrypoint.name,
             "protocol": entrypoint.protocol,
             "address": entrypoint.address,
-            "open_connections": entrypoint.drain.open(),
-            "refused_connections": refused(&entrypoint.drain),
-        })
+        });
+        let open = entrypoint.drain.open();
+        match &entrypoint.traffic {
+            None => {
+                shown["open_connections"] = open.into();
+                shown["refused_connections"] = refused(&entrypoint.drain);
+            }
+            Some(traffic) => shown["udp"] = datagrams(open, traffic),
+        }
+        shown
     });
     Json(list.collect())
 }
@@ -139,6 +147,23 @@ fn refused(drain: &Drain) -> Value {
     counts
         .map(|(why, count)| (why.as_str().to_owned(), Value::from(count)))
         .collect()
+}
+
+fn datagrams(open: usize, traffic: &Traffic) -> Value {
+    let (from_clients, bytes_from_clients) = traffic.from_clients();
+    let (to_clients, bytes_to_clients) = traffic.to_clients();
+    let dropped = traffic.dropped();
+    let dropped = dropped.map(|(why, count)| (why.as_str().to_owned(), Value::from(count)));
+    json!({
+        "open_sessions": open,
+        "sessions": traffic.begun(),
+        "evicted": traffic.evicted(),
+        "datagrams_from_clients": from_clients,
+        "bytes_from_clients": bytes_from_clients,
+        "datagrams_to_clients": to_clients,
+        "bytes_to_clients": bytes_to_clients,
+        "dropped": dropped.collect::<Value>(),
+    })
 }
 
 pub(super) async fn routers(Of(live): Of<Arc<Live>>) -> Json<Value> {

@@ -1,6 +1,7 @@
 //! `entrypoints "name"`: limits, and the table of the routers that listen to it.
 //! The admin API's listener is one more, with one route.
 
+use super::datagram::{self, UdpRoutes};
 use super::middleware::Layers;
 use super::route::Routes;
 use super::stream::{self, TcpRoutes};
@@ -24,6 +25,7 @@ pub(super) fn entrypoint(
     whole: &GatewayConfig,
     routes: &Routes,
     tcp_routes: &TcpRoutes,
+    udp_routes: &UdpRoutes,
     outer: &Layers<'_>,
 ) -> Result<CompiledEntrypoint, CompileError> {
     let listens = |router: &str| {
@@ -54,8 +56,11 @@ pub(super) fn entrypoint(
             let table = Table::new(routes.collect());
             http(&config.http, table, tls(true)?, connections)
         }
-        // The configuration's check knows of no UDP yet.
-        Protocol::Tcp | Protocol::Udp => Serves::Tcp(connections.unwrap_or_default()),
+        Protocol::Tcp => Serves::Tcp(connections.unwrap_or_default()),
+        Protocol::Udp => {
+            let routes = udp_routes.iter().filter(|route| listens(&route.name));
+            datagram::serves(config, routes.cloned().collect())
+        }
     };
     Ok(CompiledEntrypoint {
         name: name.into(),

@@ -4,6 +4,7 @@
 //! stacks that are ready to be swapped in, or an error.
 
 mod client;
+mod datagram;
 mod entrypoint;
 mod middleware;
 mod route;
@@ -15,12 +16,16 @@ use crate::config::{Address, GatewayConfig, Protocol};
 use crate::dispatch::connection::{ConnectionDispatcher, ConnectionRoutes};
 use crate::dispatch::table::Table;
 use crate::serve::http_server::HttpLimits;
+use crate::serve::udp::Belongs;
+use crate::stack::udp::SessionService;
 use crate::stack::{ConnectionLayer, ConnectionService, HttpService};
 use crate::telemetry::metrics::Metrics;
 use a3s_layers::peer::TrustedProxies;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tower::Layer;
 use tower::util::BoxCloneSyncService;
 
@@ -81,7 +86,6 @@ pub struct CompiledEntrypoint {
 }
 
 /// What the connections of a listener are for.
-#[derive(Debug)]
 pub enum Serves {
     /// Requests.
     Http {
@@ -98,6 +102,27 @@ pub enum Serves {
     },
     /// Servers.
     Tcp(Connections),
+    /// Servers of datagrams, and there are no connections but sessions.
+    Udp {
+        /// Serves a session, if its client may have one.
+        service: SessionService,
+        /// Whether the session of a client may go on with the server that it has.
+        belongs: Belongs,
+        /// How long a session may be idle.
+        session_timeout: Duration,
+        /// How many there may be.
+        max_sessions: usize,
+    },
+}
+
+impl fmt::Debug for Serves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { table, .. } => f.debug_tuple("Http").field(table).finish(),
+            Self::Tcp(table) => f.debug_tuple("Tcp").field(table).finish(),
+            Self::Udp { service, .. } => f.debug_tuple("Udp").field(service).finish(),
+        }
+    }
 }
 
 /// The routes of an entrypoint's connections.
@@ -127,7 +152,7 @@ impl Serves {
     pub fn http(&self) -> Option<&Table> {
         match self {
             Self::Http { table, .. } => Some(table),
-            Self::Tcp(_) => None,
+            Self::Tcp(_) | Self::Udp { .. } => None,
         }
     }
 }
@@ -170,12 +195,21 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
     let middlewares = middleware::middlewares(config, kept, &services)?;
     let routes = route::routes(config, kept, &services, &middlewares)?;
     let tcp_routes = stream::routes(config, &services, &middlewares)?;
+    let udp_routes = datagram::routes(config, &services)?;
     let entrypoints = config
         .entrypoints
         .iter()
         .map(|(name, entrypoint)| {
             let outer = middleware::layers(&entrypoint.middlewares, config, &middlewares)?;
-            entrypoint::entrypoint(name, entrypoint, config, &routes, &tcp_routes, &outer)
+            entrypoint::entrypoint(
+                name,
+                entrypoint,
+                config,
+                &routes,
+                &tcp_routes,
+                &udp_routes,
+                &outer,
+            )
         })
         .chain(entrypoint::admin(config, kept).map(Ok))
         .collect::<Result<_, CompileError>>()?;

@@ -22,6 +22,12 @@ pub struct EntrypointConfig {
     /// The peers that may connect, before anything is read from them; none named is everybody.
     #[serde(default, deserialize_with = "net::list")]
     pub tcp_allowed_ips: Vec<IpNet>,
+    /// How long the session of a UDP client may be idle, in seconds.
+    #[serde(default = "udp_session_timeout_secs")]
+    pub udp_session_timeout_secs: u64,
+    /// The most sessions of UDP at a time: a client past it takes the place of the one that has been idle for longest.
+    #[serde(default = "udp_max_sessions")]
+    pub udp_max_sessions: u64,
     /// The peers whose forwarded headers are believed.
     #[serde(default, deserialize_with = "net::list")]
     pub trusted_proxies: Vec<IpNet>,
@@ -44,12 +50,22 @@ impl EntrypointConfig {
             protocol: Protocol::default(),
             max_connections: None,
             tcp_allowed_ips: Vec::new(),
+            udp_session_timeout_secs: udp_session_timeout_secs(),
+            udp_max_sessions: udp_max_sessions(),
             trusted_proxies: Vec::new(),
             tls: None,
             middlewares: Vec::new(),
             http: HttpConfig::default(),
         }
     }
+}
+
+pub(super) fn udp_session_timeout_secs() -> u64 {
+    30
+}
+
+pub(super) fn udp_max_sessions() -> u64 {
+    10_000
 }
 
 /// What an entrypoint speaks.

@@ -5,6 +5,7 @@
 
 pub mod connection;
 pub mod request;
+pub mod session;
 pub mod table;
 
 use crate::stack::{HttpService, Request, Response};

@@ -1,5 +1,6 @@
 //! A listener that runs.
 
+use super::datagrams::Datagrams;
 use crate::compile::{CompiledEntrypoint, Serves};
 use crate::config::{Address, Protocol};
 use crate::dispatch::RequestDispatcher;
@@ -7,8 +8,10 @@ use crate::dispatch::table::Table;
 use crate::error::{Error, Result};
 use crate::serve::http_server::HttpServer;
 use crate::serve::listener::{self, Bind, Handling, Listener, PastMax};
+use crate::serve::udp::UdpListener;
 use crate::serve::worker::Workers;
 use crate::stack::drain::{Drain, Phase};
+use crate::stack::udp::Traffic;
 use arc_swap::ArcSwap;
 use std::any::Any;
 use std::net::ToSocketAddrs;
@@ -29,6 +32,25 @@ pub(super) struct Entrypoint {
     pub(super) protocol: Protocol,
     pub(super) local: Bind,
     pub(super) drain: Arc<Drain>,
+    takes: Takes,
+}
+
+#[derive(Debug)]
+enum Takes {
+    Connections(Connections),
+    Datagrams(Datagrams),
+}
+
+/// A socket that is bound, and has no clients yet.
+#[derive(Debug)]
+pub(super) enum Bound {
+    Connections(Listener),
+    Datagrams(UdpListener),
+}
+
+/// What takes connections.
+#[derive(Debug)]
+struct Connections {
     /// The routes of requests, to be swapped while connections look into them.
     table: Arc<ArcSwap<Table>>,
     handling: Arc<ArcSwap<Handling>>,
@@ -46,8 +68,13 @@ enum Accepting {
     Over,
 }
 
-/// Binds the socket of an entrypoint, and does not listen yet.
-pub(super) fn bind(name: &str, address: &Address) -> Result<Listener> {
+/// Binds the socket of an entrypoint, and does not listen yet. Datagrams have one for each of the workers.
+pub(super) fn bind(
+    name: &str,
+    address: &Address,
+    protocol: Protocol,
+    workers: usize,
+) -> Result<Bound> {
     let failed = |source| failed(name, address, source);
     let bind = match address {
         Address::Socket(address) => Bind::Tcp(*address),
@@ -58,13 +85,22 @@ pub(super) fn bind(name: &str, address: &Address) -> Result<Listener> {
             Bind::Tcp(found.next().ok_or_else(none)?)
         }
     };
-    Listener::bind(&bind).map_err(failed)
+    let bound = match (protocol, bind) {
+        (Protocol::Udp, Bind::Tcp(address)) => {
+            UdpListener::bind(address, workers).map(Bound::Datagrams)
+        }
+        (_, bind) => Listener::bind(&bind).map(Bound::Connections),
+    };
+    bound.map_err(failed)
 }
 
-/// Listens on what was bound.
-pub(super) fn listen(name: &str, address: &Address, listener: &Listener) -> Result<()> {
+/// Listens on what was bound. Datagrams come without that.
+pub(super) fn listen(name: &str, address: &Address, bound: &Bound) -> Result<()> {
     let failed = |source| failed(name, address, source);
-    listener.listen().map_err(failed)
+    match bound {
+        Bound::Connections(listener) => listener.listen().map_err(failed),
+        Bound::Datagrams(_) => Ok(()),
+    }
 }
 
 fn failed(name: &str, address: &Address, source: std::io::Error) -> Error {
@@ -76,20 +112,90 @@ fn failed(name: &str, address: &Address, source: std::io::Error) -> Error {
 }
 
 impl Entrypoint {
-    /// An entrypoint that does not accept yet.
-    pub(super) fn new(listener: Listener, compiled: CompiledEntrypoint) -> Self {
+    /// An entrypoint that takes nothing yet.
+    pub(super) fn new(bound: Bound, compiled: CompiledEntrypoint) -> Self {
         let name = Arc::clone(&compiled.name);
         let address = compiled.address.clone();
         let protocol = compiled.protocol;
-        let (drain, table) = (Arc::default(), Arc::new(ArcSwap::default()));
-        let (handling, routes) = handling(compiled, &table, &drain);
-        table.store(Arc::new(routes));
+        let drain = Arc::default();
+        let local = match &bound {
+            Bound::Connections(listener) => listener.local().clone(),
+            Bound::Datagrams(listener) => Bind::Udp(listener.local()),
+        };
         Self {
+            takes: match bound {
+                Bound::Connections(listener) => {
+                    Takes::Connections(Connections::new(listener, compiled, &drain))
+                }
+                Bound::Datagrams(listener) => {
+                    Takes::Datagrams(Datagrams::new(listener, compiled, &drain))
+                }
+            },
             name,
             address,
             protocol,
-            local: listener.local().clone(),
+            local,
             drain,
+        }
+    }
+
+    /// Starts to take what comes, where it does not yet.
+    pub(super) fn open(&mut self, workers: &Arc<Workers>) {
+        let has_opened = match &mut self.takes {
+            Takes::Connections(connections) => connections.open(workers),
+            Takes::Datagrams(datagrams) => datagrams.open(workers),
+        };
+        if has_opened {
+            tracing::info!(entrypoint = %self.name, address = %self.local, "listening");
+        }
+    }
+
+    /// Goes over to `protocol`, if it is another one. The connections that spoke the one until now are parted with:
+    /// they are to end, once new ones speak the other.
+    pub(super) fn go_over(&mut self, protocol: Protocol) -> Option<Arc<Drain>> {
+        let until_now = std::mem::replace(&mut self.protocol, protocol);
+        (until_now != protocol).then(|| std::mem::take(&mut self.drain))
+    }
+
+    /// Goes on as `compiled`, with the same socket. Returns what served until now.
+    pub(super) fn become_(&mut self, compiled: CompiledEntrypoint) -> [Replaced; 2] {
+        let protocol = self.protocol;
+        match &mut self.takes {
+            Takes::Connections(connections) => connections.become_(compiled, protocol, &self.drain),
+            Takes::Datagrams(datagrams) => datagrams.become_(compiled, &self.drain),
+        }
+    }
+
+    /// What went through, where that is datagrams.
+    pub(super) fn traffic(&self) -> Option<&Arc<Traffic>> {
+        match &self.takes {
+            Takes::Connections(_) => None,
+            Takes::Datagrams(datagrams) => Some(datagrams.traffic()),
+        }
+    }
+
+    /// Takes nothing new any more, and lets what there is end within `timeout`. Connections that the kernel has already
+    /// taken are among that.
+    pub(super) async fn retire(mut self, timeout: Duration) {
+        match &mut self.takes {
+            // Clients are told once the socket is closed: who comes back must not come back to it.
+            Takes::Connections(connections) => connections.stop().await,
+            // The answers come from that socket.
+            Takes::Datagrams(datagrams) => datagrams.stop(),
+        }
+        end(&self.name, &self.drain, timeout).await;
+        if let Takes::Datagrams(datagrams) = &mut self.takes {
+            datagrams.ended().await;
+        }
+    }
+}
+
+impl Connections {
+    fn new(listener: Listener, compiled: CompiledEntrypoint, drain: &Arc<Drain>) -> Self {
+        let table = Arc::new(ArcSwap::default());
+        let (handling, routes) = handling(compiled, &table, drain);
+        table.store(Arc::new(routes));
+        Self {
             handling: Arc::new(ArcSwap::from_pointee(handling)),
             table,
             stop: Arc::default(),
@@ -97,8 +203,8 @@ impl Entrypoint {
         }
     }
 
-    /// Starts to accept, where it does not yet.
-    pub(super) fn open(&mut self, workers: &Arc<Workers>) {
+    /// Starts to accept; false where it does already.
+    fn open(&mut self, workers: &Arc<Workers>) -> bool {
         let (running, until) = oneshot::channel();
         match std::mem::replace(&mut self.accepting, Accepting::Until(until)) {
             Accepting::NotYet(listener) => {
@@ -112,42 +218,46 @@ impl Entrypoint {
                     accept.await;
                     drop(running);
                 });
-                tracing::info!(entrypoint = %self.name, address = %self.local, "listening");
+                true
             }
-            before => self.accepting = before,
+            before => {
+                self.accepting = before;
+                false
+            }
         }
     }
 
-    /// Goes over to `protocol`, if it is another one. The connections that spoke the one until now are parted with:
-    /// they are to end, once new ones speak the other.
-    pub(super) fn go_over(&mut self, protocol: Protocol) -> Option<Arc<Drain>> {
-        let until_now = std::mem::replace(&mut self.protocol, protocol);
-        (until_now != protocol).then(|| std::mem::take(&mut self.drain))
-    }
-
-    /// Goes on as `compiled`, with the same socket. Returns what served until now.
-    pub(super) fn become_(&mut self, compiled: CompiledEntrypoint) -> [Replaced; 2] {
-        let (handling, routes) = handling(compiled, &self.table, &self.drain);
+    /// Returns what served until now.
+    fn become_(
+        &mut self,
+        compiled: CompiledEntrypoint,
+        protocol: Protocol,
+        drain: &Arc<Drain>,
+    ) -> [Replaced; 2] {
+        let (handling, routes) = handling(compiled, &self.table, drain);
         let handling = self.handling.swap(Arc::new(handling));
         // Those who wait for a place may find that there are more.
-        self.drain.ask_again();
+        drain.ask_again();
         // An entrypoint that goes over to TCP has connections of HTTP until those have ended, by the routes of then.
-        match self.protocol {
+        match protocol {
             Protocol::Http => [handling, self.table.swap(Arc::new(routes))],
             _ => [handling, Arc::new(())],
         }
     }
 
-    /// Listens no more, and lets its connections end within `timeout`. Those that the kernel has already taken
-    /// are among them.
-    pub(super) async fn retire(mut self, timeout: Duration) {
+    /// Accepts no more, once this is over.
+    async fn stop(&mut self) {
         self.stop.notify_one();
-        // Clients are told once the socket is closed: who comes back must not come back to it.
         if let Accepting::Until(ended) = std::mem::replace(&mut self.accepting, Accepting::Over) {
             // Its error is the end that is waited for.
             let _ = ended.await;
         }
-        end(&self.name, &self.drain, timeout).await;
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.stop.notify_one();
     }
 }
 
@@ -171,7 +281,6 @@ pub(super) async fn end(entrypoint: &str, drain: &Drain, timeout: Duration) {
 
 impl Drop for Entrypoint {
     fn drop(&mut self) {
-        self.stop.notify_one();
         self.drain.advance(Phase::Over);
     }
 }
@@ -204,6 +313,8 @@ fn handling(
             };
             (service, PastMax::Waits, routes)
         }
+        // Its address is another one, though it may read the same.
+        Serves::Udp { .. } => unreachable!("datagrams have sockets of their own"),
         Serves::Tcp(connections) => (connections.service(None), PastMax::Reset, Table::default()),
     };
     let admission = compiled.admission.iter().rev();

@@ -1,6 +1,7 @@
 //! The gateway: it starts, is changed while it runs, and ends without losing a request.
 
 mod builder;
+mod datagrams;
 mod entrypoint;
 mod reload;
 mod signals;

@@ -10,14 +10,14 @@
 //! Nothing before the swap can be noticed from outside, and nothing after it can fail.
 
 use super::Shared;
-use super::entrypoint::{Entrypoint, Replaced, bind, end, listen};
+use super::entrypoint::{Bound, Entrypoint, Replaced, bind, end, listen};
 use crate::admin::{self, EntrypointHandle, PoolHandle, ServiceHandle, Snapshot, State};
-use crate::compile::{self, Compiled, CompiledEntrypoint, Kept};
-use crate::config::{Address, GatewayConfig};
+use crate::compile::{self, Compiled, Kept};
+use crate::config::{Address, GatewayConfig, Protocol};
 use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::resolve::{Follower, Prepared, Resolver};
-use crate::serve::listener::{Bind, Listener};
+use crate::serve::listener::Bind;
 use crate::serve::worker::Workers;
 use crate::upstream::Servers;
 use crate::upstream::probe::Check;
@@ -69,23 +69,26 @@ impl Running {
 
     /// The sockets that are open, by the key under which a new configuration finds them again.
     fn sockets(&self) -> Vec<Key> {
-        let key = |each: &Entrypoint| Key::of(&each.name, &each.address);
+        let key = |each: &Entrypoint| Key::of(&each.name, &each.address, each.protocol);
         self.entrypoints.iter().map(key).collect()
     }
 }
 
 /// What makes two entrypoints one: the address. Where the system chooses the port, the name as well.
+/// A port of UDP is another one than that of TCP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key(Address, Option<Arc<str>>);
+struct Key(Address, bool, Option<Arc<str>>);
 
 impl Key {
-    fn of(name: &Arc<str>, address: &Address) -> Self {
+    fn of(name: &Arc<str>, address: &Address, protocol: Protocol) -> Self {
         let is_chosen = match address {
             Address::Socket(address) => address.port() == 0,
             Address::Host { port, .. } => *port == 0,
             Address::Unix(_) => false,
         };
-        Self(address.clone(), is_chosen.then(|| Arc::clone(name)))
+        let is_udp = protocol == Protocol::Udp;
+        let name = is_chosen.then(|| Arc::clone(name));
+        Self(address.clone(), is_udp, name)
     }
 }
 
@@ -106,18 +109,20 @@ fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled> {
 }
 
 /// Step 4.
-fn bind_new(compiled: &Compiled, sockets: &[Key]) -> Result<HashMap<Key, Listener>> {
+fn bind_new(compiled: &Compiled, sockets: &[Key], workers: usize) -> Result<HashMap<Key, Bound>> {
     let mut bound = HashMap::new();
-    for CompiledEntrypoint { name, address, .. } in &compiled.entrypoints {
-        let key = Key::of(name, address);
+    for compiled in &compiled.entrypoints {
+        let (name, address, protocol) = (&compiled.name, &compiled.address, compiled.protocol);
+        let key = Key::of(name, address, protocol);
         if !sockets.contains(&key) {
-            bound.insert(key, bind(name, address)?);
+            bound.insert(key, bind(name, address, protocol, workers)?);
         }
     }
     // A client that finds an open port must never find it closed again because another was in use.
-    for CompiledEntrypoint { name, address, .. } in &compiled.entrypoints {
-        if let Some(listener) = bound.get(&Key::of(name, address)) {
-            listen(name, address, listener)?;
+    for compiled in &compiled.entrypoints {
+        let (name, address) = (&compiled.name, &compiled.address);
+        if let Some(bound) = bound.get(&Key::of(name, address, compiled.protocol)) {
+            listen(name, address, bound)?;
         }
     }
     Ok(bound)
@@ -207,9 +212,9 @@ impl Shared {
         let names = followers(&compiled.services);
         let names = names.into_iter().map(|each| each.name).collect();
         let names = running.resolver.prepare(&config.dns, names).await;
-        let sockets = running.sockets();
+        let (sockets, workers) = (running.sockets(), running.workers.count());
         let bound = off_thread(move || {
-            let bound = bind_new(&compiled, &sockets)?;
+            let bound = bind_new(&compiled, &sockets, workers)?;
             Ok((compiled, bound))
         });
         let (compiled, bound) = bound.await.inspect_err(end_series)?;
@@ -224,7 +229,7 @@ impl Shared {
         config: GatewayConfig,
         compiled: Compiled,
         names: Prepared,
-        mut bound: HashMap<Key, Listener>,
+        mut bound: HashMap<Key, Bound>,
     ) {
         let mut old: HashMap<Key, Entrypoint> = running
             .sockets()
@@ -234,7 +239,7 @@ impl Shared {
         let mut going_on = Vec::new();
         let mut parted_with = Vec::new();
         for compiled in compiled.entrypoints {
-            let key = Key::of(&compiled.name, &compiled.address);
+            let key = Key::of(&compiled.name, &compiled.address, compiled.protocol);
             if let Some(mut entrypoint) = old.remove(&key) {
                 entrypoint.name = Arc::clone(&compiled.name);
                 if let Some(drain) = entrypoint.go_over(compiled.protocol) {
@@ -242,8 +247,8 @@ impl Shared {
                 }
                 going_on.push((running.entrypoints.len(), compiled));
                 running.entrypoints.push(entrypoint);
-            } else if let Some(listener) = bound.remove(&key) {
-                let entrypoint = Entrypoint::new(listener, compiled);
+            } else if let Some(bound) = bound.remove(&key) {
+                let entrypoint = Entrypoint::new(bound, compiled);
                 running.entrypoints.push(entrypoint);
             }
         }
@@ -356,6 +361,7 @@ fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {
             protocol: entrypoint.protocol,
             address: entrypoint.local.to_string(),
             drain: Arc::clone(&entrypoint.drain),
+            traffic: entrypoint.traffic().cloned(),
         });
     let services = config.services.keys().filter_map(|name| {
         let (name, service) = running.services.get_key_value(name.as_str())?;

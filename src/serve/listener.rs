@@ -35,12 +35,14 @@ pub enum Bind {
     Tcp(SocketAddr),
     /// A Unix socket's path.
     Unix(PathBuf),
+    /// A UDP address, for datagrams; `[::]` takes IPv4 as well.
+    Udp(SocketAddr),
 }
 
 impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => address.fmt(f),
+            Self::Tcp(address) | Self::Udp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -73,6 +75,7 @@ impl Listener {
     pub fn bind(bind: &Bind) -> io::Result<Self> {
         match bind {
             Bind::Tcp(address) => Self::bind_tcp(*address),
+            Bind::Udp(_) => Err(io::ErrorKind::Unsupported.into()),
             Bind::Unix(path) => {
                 if is_left_over(path) {
                     std::fs::remove_file(path)?;
@@ -270,7 +273,7 @@ fn start(
     // A client on a Unix socket is on this machine.
     let peer = peer.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
     let (local_port, is_unix) = match local {
-        Bind::Tcp(address) => (address.port(), false),
+        Bind::Tcp(address) | Bind::Udp(address) => (address.port(), false),
         Bind::Unix(_) => (80, true),
     };
     workers.spawn_connection(async move {

@@ -10,6 +10,7 @@ pub mod listener;
 mod patience;
 mod refusal;
 pub mod tls;
+pub mod udp;
 mod upgrade;
 mod walk;
 pub mod worker;

@@ -54,6 +54,16 @@ impl Workers {
         self.workers[index].runtime.spawn(task);
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Runs a task on one of them, by its number.
+    pub fn spawn_at(&self, index: usize, task: impl Future<Output = ()> + Send + 'static) {
+        self.workers[index % self.workers.len()].runtime.spawn(task);
+    }
+
     /// Runs a connection on the worker that has the fewest.
     pub fn spawn_connection(&self, task: impl Future<Output = ()> + Send + 'static) {
         let Some(worker) = self

@@ -6,6 +6,7 @@ pub mod drain;
 mod frames;
 pub mod hello;
 mod socket;
+pub mod udp;
 pub mod upgrade;
 
 pub use socket::{Raw, Socket};

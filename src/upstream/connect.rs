@@ -8,12 +8,12 @@ use http::uri::Authority;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UdpSocket, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 /// What is spoken to a server.
@@ -27,6 +27,8 @@ pub enum Scheme {
     Https,
     /// Bytes, whatever they mean.
     Tcp,
+    /// Datagrams.
+    Udp,
 }
 
 /// Where a server listens.
@@ -177,7 +179,7 @@ impl Origin {
     pub(super) fn uri_scheme(&self) -> http::uri::Scheme {
         match self.scheme {
             Scheme::Https => http::uri::Scheme::HTTPS,
-            Scheme::Http | Scheme::H2c | Scheme::Tcp => http::uri::Scheme::HTTP,
+            Scheme::Http | Scheme::H2c | Scheme::Tcp | Scheme::Udp => http::uri::Scheme::HTTP,
         }
     }
 
@@ -246,15 +248,45 @@ impl Origin {
         })
     }
 
+    /// Opens a socket for datagrams that is connected to it. Whether somebody is there is not known by that.
+    pub(super) async fn connect_udp(&self) -> Result<UdpSocket, UpstreamError> {
+        let found = match &self.target {
+            Target::Addresses(addresses) => self.in_turn(addresses),
+            Target::Name(host, port) => match lookup_host((&**host, *port)).await {
+                Ok(found) => found.collect(),
+                Err(error) => return Err(UpstreamError::new(Failure::Connect, error)),
+            },
+            Target::Unix(_) => Vec::new(),
+        };
+        let mut last = io::ErrorKind::AddrNotAvailable.into();
+        for address in found {
+            match open_udp(address) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = error,
+            }
+        }
+        Err(UpstreamError::new(Failure::Connect, last))
+    }
+
+    /// Where it was tried to be reached, it was not.
+    pub(super) fn turn(&self) {
+        self.reached.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The addresses, the one that was reached last first.
+    fn in_turn(&self, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+        let last = self.reached.load(Ordering::Relaxed) % addresses.len().max(1);
+        let (before, from) = addresses.split_at(last);
+        [from, before].concat()
+    }
+
     /// Begins with the address that was reached last: where a family of addresses leads nowhere, only the first
     /// connection waits to find out.
     async fn reach(&self, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
         if let [only] = addresses {
             return TcpStream::connect(only).await;
         }
-        let last = self.reached.load(Ordering::Relaxed) % addresses.len().max(1);
-        let (before, from) = addresses.split_at(last);
-        let order = [from, before].concat();
+        let order = self.in_turn(addresses);
         let connect = |address| async move { Ok((TcpStream::connect(address).await?, address)) };
         let (stream, address) = race(order, connect).await?;
         let index = addresses.iter().position(|each| *each == address);
@@ -270,6 +302,17 @@ fn wants_h2(error: &io::Error) -> bool {
     let error = error.get_ref().and_then(|error| error.downcast_ref());
     let none = Error::AlertReceived(AlertDescription::NoApplicationProtocol);
     error == Some(&none)
+}
+
+fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = std::net::UdpSocket::bind((any, 0))?;
+    socket.connect(address)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
 }
 
 /// A Unix socket whose queue is full says so at once, where TCP would wait.

@@ -15,6 +15,7 @@ mod servers;
 pub mod tcp;
 pub mod tls;
 mod tunnel;
+pub mod udp;
 mod upgrade;
 mod watched;
 

@@ -112,7 +112,7 @@ impl Service<Placed<Dial>> for Dialler {
 /// Whatever opens connections to a service.
 pub type DialService = BoxCloneSyncService<Dial, Dialled, BoxError>;
 
-type Dialling = Pin<Box<dyn Future<Output = Result<Dialled, BoxError>> + Send>>;
+type Dialling<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 /// Has a balance dial one server after the other, each once, until one is there. Always ready.
 #[derive(Debug, Clone)]
@@ -129,12 +129,12 @@ impl<S> DialEach<S> {
 
 impl<S> Service<Dial> for DialEach<S>
 where
-    S: Service<Dial, Response = Dialled, Error = BoxError> + Clone + Send + 'static,
+    S: Service<Dial, Error = BoxError> + Clone + Send + 'static,
     S::Future: Send,
 {
-    type Response = Dialled;
+    type Response = S::Response;
     type Error = BoxError;
-    type Future = Dialling;
+    type Future = Dialling<S::Response>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -162,19 +162,30 @@ fn is_nobody(error: &BoxError) -> bool {
 }
 
 /// Dials a secondary service where nobody of the primary is there. Always ready.
-#[derive(Debug, Clone)]
-pub struct DialFailover {
-    primary: DialService,
-    secondary: DialService,
+#[derive(Debug)]
+pub struct DialFailover<T> {
+    primary: BoxCloneSyncService<Dial, T, BoxError>,
+    secondary: BoxCloneSyncService<Dial, T, BoxError>,
     name: Arc<str>,
     course: Arc<FailoverCourse>,
 }
 
-impl DialFailover {
+impl<T> Clone for DialFailover<T> {
+    fn clone(&self) -> Self {
+        Self {
+            primary: self.primary.clone(),
+            secondary: self.secondary.clone(),
+            name: Arc::clone(&self.name),
+            course: Arc::clone(&self.course),
+        }
+    }
+}
+
+impl<T> DialFailover<T> {
     /// Dials `primary`, which the log calls `name`, and then `secondary`. What becomes of it is told in `course`.
     pub fn new(
-        primary: DialService,
-        secondary: DialService,
+        primary: BoxCloneSyncService<Dial, T, BoxError>,
+        secondary: BoxCloneSyncService<Dial, T, BoxError>,
         name: Arc<str>,
         course: Arc<FailoverCourse>,
     ) -> Self {
@@ -187,10 +198,10 @@ impl DialFailover {
     }
 }
 
-impl Service<Dial> for DialFailover {
-    type Response = Dialled;
+impl<T: Send + 'static> Service<Dial> for DialFailover<T> {
+    type Response = T;
     type Error = BoxError;
-    type Future = Dialling;
+    type Future = Dialling<T>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))

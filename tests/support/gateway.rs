@@ -243,7 +243,7 @@ impl TestGateway {
     /// Where an entrypoint listens.
     pub async fn address_of(&self, entrypoint: &str) -> SocketAddr {
         match self.gateway.local_address(entrypoint).await {
-            Some(Bind::Tcp(address)) => address,
+            Some(Bind::Tcp(address) | Bind::Udp(address)) => address,
             other => panic!("{entrypoint} listens on {other:?}"),
         }
     }
@@ -266,7 +266,7 @@ impl TestGateway {
     /// Where `web` listens, as a client reaches it.
     pub fn address(&self) -> SocketAddr {
         match &self.bind {
-            Bind::Tcp(address) => *address,
+            Bind::Tcp(address) | Bind::Udp(address) => *address,
             Bind::Unix(path) => panic!("{} has no port", path.display()),
         }
     }

@@ -26,6 +26,7 @@ pub mod server;
 pub mod talk;
 pub mod tls;
 pub mod tools;
+pub mod udp;
 pub mod wire;
 
 pub use client::{Client, Reply, request};
@@ -39,6 +40,7 @@ pub use rogue::{Manner, Rogue};
 pub use running::Process;
 pub use server::{Seen, Server, Upload};
 pub use talk::Talk;
+pub use udp::{UdpClient, UdpServer};
 pub use wire::{Answer, End, Wire};
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 use super::{AdmitFuture, HasPeer};
 use crate::networks::Networks;
 use ipnet::IpNet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower::{Layer, Service};
@@ -20,6 +21,13 @@ impl AllowLayer {
         Self {
             allowed: Arc::new(Networks::new(allowed)),
         }
+    }
+}
+
+impl AllowLayer {
+    /// Whether a peer at this address is let in.
+    pub fn allows(&self, ip: IpAddr) -> bool {
+        self.allowed.contain(ip.to_canonical())
     }
 }
 

@@ -72,6 +72,12 @@ impl InFlight {
         self.endpoint.latency.answered(waited, now);
     }
 
+    /// What the server does from now on is judged anew: it has done what was asked of it, and more will be.
+    pub fn judge_again(&mut self) {
+        self.is_judged = false;
+        self.ejections = self.endpoint.ejections();
+    }
+
     /// Ends it as one that failed before there was an answer, or a connection.
     pub fn fail(mut self, failure: Failure) {
         self.endpoint.failures.fetch_add(1, Ordering::Relaxed);

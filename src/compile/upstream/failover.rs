@@ -4,6 +4,7 @@ use super::{Services, Stack};
 use crate::compile::CompileError;
 use crate::config::FailoverConfig;
 use crate::upstream::tcp::DialFailover;
+use crate::upstream::udp::UdpServers;
 use a3s_layers::failover::{FailoverCourse, FailoverLayer};
 use std::sync::Arc;
 use tower::Layer;
@@ -30,6 +31,16 @@ pub(super) fn failover(
         (Stack::Tcp(primary), Some(Stack::Tcp(secondary))) => {
             let dial = DialFailover::new(primary, secondary.clone(), name.into(), course);
             Stack::Tcp(BoxCloneSyncService::new(dial))
+        }
+        (Stack::Udp(primary), Some(Stack::Udp(secondary))) => {
+            let dial = secondary.dial.clone();
+            let dial = DialFailover::new(primary.dial, dial, name.into(), course);
+            let mut clusters = primary.clusters;
+            clusters.extend(secondary.clusters.iter().cloned());
+            Stack::Udp(UdpServers {
+                dial: BoxCloneSyncService::new(dial),
+                clusters,
+            })
         }
         _ => {
             let other = &config.service;

@@ -59,6 +59,6 @@ pub(super) fn unmarked(stack: Stack) -> Stack {
         Stack::Http(service) => {
             Stack::Http(BoxCloneSyncService::new(UnmarkLayer::new().layer(service)))
         }
-        tcp @ Stack::Tcp(_) => tcp,
+        other @ (Stack::Tcp(_) | Stack::Udp(_)) => other,
     }
 }

@@ -12,14 +12,14 @@
 //!                         └ client( timeouts, pooled connection )
 //! ```
 //!
-//! and where the servers are of TCP:
+//! and where the servers are of TCP, or of UDP:
 //!
 //! ```text
-//! forward( bytes both ways )
+//! forward( bytes, or datagrams, both ways )
 //!    └ failover( this one, another service )
 //!       └ each( server once )
 //!          └ balance( strategy )
-//!             └ dial( a connection, at its place until it ends )
+//!             └ dial( a connection or a session, at its place until it ends )
 //! ```
 
 mod failover;
@@ -45,6 +45,7 @@ use crate::upstream::hub::{Hub, HubLimits};
 use crate::upstream::probe::Check;
 use crate::upstream::tcp::DialService;
 use crate::upstream::tls::TlsError;
+use crate::upstream::udp::UdpServers;
 use crate::upstream::{ConnectionCounts, Servers};
 use a3s_layers::failover::FailoverCourse;
 use a3s_layers::mirror::MirrorCounts;
@@ -79,6 +80,8 @@ pub(super) enum Stack {
     Http(UpstreamService),
     /// It leads connections to its servers.
     Tcp(DialService),
+    /// It leads datagrams to its servers.
+    Udp(UdpServers),
 }
 
 impl Service {
@@ -310,9 +313,13 @@ fn load_balancer(
                 pool::balanced(name, config, config.strategy, None, sessions, members);
             (Stack::Http(pool::stack(balance, sessions)), pool)
         }
-        Protocol::Tcp | Protocol::Udp => {
+        Protocol::Tcp => {
             let (stack, pool) = pool::tcp(name, config, members);
             (Stack::Tcp(stack), pool)
+        }
+        Protocol::Udp => {
+            let (servers, pool) = pool::udp(name, config, members);
+            (Stack::Udp(servers), pool)
         }
     };
     Ok((stack, vec![Arc::new(pool)]))

@@ -25,7 +25,8 @@ pub(in crate::compile) fn origin(
         Scheme::Http | Scheme::Unix => upstream::Scheme::Http,
         Scheme::H2c => upstream::Scheme::H2c,
         Scheme::Https => upstream::Scheme::Https,
-        Scheme::Tcp | Scheme::Udp => upstream::Scheme::Tcp,
+        Scheme::Tcp => upstream::Scheme::Tcp,
+        Scheme::Udp => upstream::Scheme::Udp,
     };
     let tls = tls.filter(|_| url.scheme() == Scheme::Https);
     let name = tls_config.server_name.as_deref().unwrap_or(url.host());

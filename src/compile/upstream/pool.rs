@@ -11,6 +11,7 @@ use crate::upstream::client::{Client, Timeouts, host_header};
 use crate::upstream::forward::ForwardLayer;
 use crate::upstream::tcp::{DialEach, DialService, Dialler};
 use crate::upstream::tls::TlsError;
+use crate::upstream::udp::{UdpDialler, UdpServers};
 use crate::upstream::{Server, Servers};
 use a3s_layers::balance::{self, Balance, Member, Rules};
 use a3s_layers::endpoint::{PlaceLayer, Placed};
@@ -227,6 +228,20 @@ pub(super) fn tcp(
     let watch = Watch::new(name, &config.outlier, &members.servers);
     let pool = Pool::new(None, update, watch, members);
     (BoxCloneSyncService::new(DialEach::new(balance)), pool)
+}
+
+/// A pool of UDP servers, and the stack that leads to them.
+pub(super) fn udp(name: &str, config: &LoadBalancerConfig, members: Members) -> (UdpServers, Pool) {
+    let (balance, update) = balance(config, config.strategy, None, |server| {
+        UdpDialler::new(Arc::clone(&server.origin))
+    });
+    let watch = Watch::new(name, &config.outlier, &members.servers);
+    let pool = Pool::new(None, update, watch, members);
+    let servers = UdpServers {
+        dial: BoxCloneSyncService::new(DialEach::new(balance.clone())),
+        clusters: vec![Arc::new(balance)],
+    };
+    (servers, pool)
 }
 
 fn balance<S: Clone + Send + Sync + 'static>(

@@ -5,6 +5,7 @@ use super::place::{Key, keys};
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
 use crate::config::{HealthCheckConfig, HealthCheckKind, Scheme, ServerConfig, ServiceConfig};
+use crate::rule::Protocol;
 use a3s_layers::headers::{HeaderEdits, HeaderError};
 use http::HeaderName;
 use http::uri::{Authority, PathAndQuery};
@@ -51,6 +52,13 @@ impl Check<'_> {
         }
         let kind = check.kind(protocol);
         let is_written = check.kind.is_some();
+        if protocol == Protocol::Udp && !is_written {
+            let message = "no question is answered by every server of UDP";
+            let help = "add `kind = \"tcp\"`, or another kind, and the `port` where it is answered";
+            let problem = Problem::new(Code::Choice, message).help(help.to_owned());
+            let place = keys!["services", name, "load_balancer", "health_check"];
+            self.report(&place, problem);
+        }
         let mut useless = |key: &'static str, kinds: &str| {
             let message = format!(
                 "`{key}` is for {kinds}, and this check is of kind `{}`",

@@ -23,7 +23,7 @@ use super::code::Code;
 use super::diagnostic::{Diagnostics, Problem};
 use super::source::Files;
 use super::tree::Kind;
-use super::{Address, GatewayConfig};
+use super::{Address, GatewayConfig, Protocol};
 use place::keys;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -133,9 +133,15 @@ impl Check<'_> {
             self.report(&keys!["entrypoints"], problem.help(help));
         }
         let mut owners: HashMap<Listener, Option<&str>> = HashMap::new();
+        // A port of UDP is another one than that of TCP.
+        let mut udp_owners = HashMap::new();
         for (name, entrypoint) in &config.entrypoints {
             self.name("entrypoints", "entrypoint", name);
-            self.listener(&mut owners, &entrypoint.address, Some(name));
+            let owners = match entrypoint.protocol {
+                Protocol::Udp => &mut udp_owners,
+                Protocol::Http | Protocol::Tcp => &mut owners,
+            };
+            self.listener(owners, &entrypoint.address, Some(name));
             self.uses("entrypoint", "entrypoints", name, &entrypoint.middlewares);
             let is_unix = matches!(entrypoint.address, Address::Unix(_));
             if is_unix && !entrypoint.tcp_allowed_ips.is_empty() {

@@ -5,7 +5,7 @@ use super::place::{Key, keys};
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
 use crate::config::{
-    self, ADMIN_SERVICE, EntrypointConfig, GatewayConfig, HttpConfig, LoadBalancerConfig,
+    self, ADMIN_SERVICE, Address, EntrypointConfig, GatewayConfig, HttpConfig, LoadBalancerConfig,
     MiddlewareConfig, RouterConfig, ServiceConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use crate::rule::Protocol;
@@ -33,10 +33,7 @@ impl Check<'_> {
         let config = self.config;
         for (name, entrypoint) in &config.entrypoints {
             let protocol = entrypoint.protocol.of_routers();
-            if protocol == Protocol::Udp {
-                let problem = Problem::new(Code::InvalidValue, "UDP is not served yet");
-                self.report(&keys!["entrypoints", name, "protocol"], problem);
-            }
+            self.keys_of_udp(name, entrypoint);
             // Where requests are what comes out of connections, those come first.
             if protocol != Protocol::Http {
                 self.keys_of_http(name, entrypoint);
@@ -105,6 +102,36 @@ impl Check<'_> {
             let message =
                 format!("`{key}` is for entrypoints of HTTP, and `{name}` is one of {one}");
             self.report(&keys!["entrypoints", name, *key], mixed(message));
+        }
+    }
+
+    /// Keys of UDP on an entrypoint that does not speak it, and of connections on one that does.
+    fn keys_of_udp(&mut self, name: &str, entrypoint: &EntrypointConfig) {
+        let default = EntrypointConfig::new(entrypoint.address.clone());
+        let is_udp = entrypoint.protocol == config::Protocol::Udp;
+        let timeout = entrypoint.udp_session_timeout_secs != default.udp_session_timeout_secs;
+        let sessions = entrypoint.udp_max_sessions != default.udp_max_sessions;
+        let keys = [
+            ("udp_session_timeout_secs", timeout),
+            ("udp_max_sessions", sessions),
+        ];
+        for (key, _) in keys.iter().filter(|(_, is_set)| *is_set && !is_udp) {
+            let message = format!("`{key}` is for entrypoints of UDP, and `{name}` is none");
+            self.report(&keys!["entrypoints", name, *key], mixed(message));
+        }
+        if !is_udp {
+            return;
+        }
+        if entrypoint.max_connections.is_some() {
+            let message = format!("entrypoint `{name}` is for datagrams, and has no connections");
+            let help = "write `udp_max_sessions`".to_owned();
+            let place = keys!["entrypoints", name, "max_connections"];
+            self.report(&place, mixed(message).help(help));
+        }
+        if let Address::Unix(_) = entrypoint.address {
+            let message = "datagrams come to a port, and not to a Unix socket";
+            let problem = Problem::new(Code::InvalidValue, message);
+            self.report(&keys!["entrypoints", name, "address"], problem);
         }
     }
 

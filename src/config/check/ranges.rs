@@ -33,6 +33,11 @@ impl Check<'_> {
                     10_000_000,
                 );
             }
+            let at_udp = |key| keys!["entrypoints", name, key];
+            let secs = entrypoint.udp_session_timeout_secs;
+            self.number(&at_udp("udp_session_timeout_secs"), secs, 1, 86_400);
+            let sessions = entrypoint.udp_max_sessions;
+            self.number(&at_udp("udp_max_sessions"), sessions, 1, 10_000_000);
             if let Some(tls) = &entrypoint.tls {
                 let place = keys!["entrypoints", name, "tls", "handshake_timeout"];
                 self.duration(&place, tls.handshake_timeout, MILLISECOND, HOUR);

@@ -18,6 +18,7 @@ mod revisions;
 mod services;
 mod sticky;
 mod tcp;
+mod udp;
 mod websocket_hub;
 
 use super::load::{load_in, load_text};
