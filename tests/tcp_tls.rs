@@ -424,6 +424,33 @@ async fn a_hello_in_single_bytes_over_many_records_arrives_as_it_was_sent() {
 }
 
 #[tokio::test]
+async fn a_hello_in_single_bytes_over_many_records_is_answered_where_tls_ends() {
+    let ours = ours();
+    let server = clear("a").await;
+    let tcp = to(ended(tcp(), &ours), "a", "HostSNI(`a.test`)", &server);
+    let http = ended(Setup::to("http://127.0.0.1:1"), &ours);
+    // With and without somebody who looks at it first.
+    for setup in [
+        tcp,
+        to(http.clone(), "a", "HostSNI(`b.test`)", &server),
+        http,
+    ] {
+        let gateway = setup.start().await;
+        for length in [1, 1000] {
+            let mut stream = gateway.connect().await;
+            stream.set_nodelay(true).unwrap();
+            for byte in in_records(&hello("a.test", &[]), length) {
+                stream.write_all(&[byte]).await.unwrap();
+            }
+            // A handshake, of which the second message is the server's hello.
+            let mut wire = Wire::new(stream);
+            let record = wire.exactly(6).await;
+            assert_eq!((record[0], record[5]), (22, 2), "{record:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_tls_goes_to_those_who_pass_none_through_and_at_once() {
     let theirs = Authority::new();
     let (own, plain) = (encrypted("a", &theirs).await, clear("b").await);
@@ -539,7 +566,7 @@ async fn a_handshake_that_is_not_finished_gives_its_place_back() {
     }
     let full = "gateway_open_connections{entrypoint=\"web\"}";
     eventually("all are gone", || gateway.metric(full) == Some(0.0)).await;
-    assert_eq!(refused(&gateway, "handshake").await, 2);
+    assert_eq!(refused(&gateway, "handshake").await, 3);
     assert_eq!(open[0].rest().await.1, End::Reset);
     assert_eq!(open[1].rest().await.1, End::Reset);
     assert_eq!(greeted(&ours, &gateway, "ours.test").await.0, "a");
@@ -878,4 +905,31 @@ async fn two_thousand_idle_connections_cost_little() {
         println!("{grown} bytes for each, after {} bytes", half.len());
         assert!(grown <= BYTES, "{grown} bytes for each");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_whose_tls_ends_here_cost_little() {
+    const COUNT: usize = 300;
+    const BYTES: u64 = 64 * 1024;
+    let ours = ours();
+    let server = clear("a").await;
+    let setup = to(ended(tcp(), &ours), "a", "HostSNI(`*`)", &server);
+    let process = Process::start(&setup.text(), &["web"]).await;
+    let mut open = Vec::new();
+    let mut before = 0;
+    for number in 0..COUNT + 20 {
+        // What is made once is not theirs.
+        if number == 20 {
+            before = process.resident_bytes();
+        }
+        let mut wire = shake(&ours, process.address("web"), "ours.test", &[])
+            .await
+            .unwrap();
+        assert_eq!(wire.exactly(1).await, b"a");
+        says(&mut wire, "hello").await;
+        open.push(wire);
+    }
+    let grown = process.resident_bytes().saturating_sub(before) / COUNT as u64;
+    println!("{grown} bytes for each whose TLS ends here");
+    assert!(grown <= BYTES, "{grown} bytes for each");
 }

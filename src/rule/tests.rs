@@ -484,3 +484,15 @@ fn a_connection_is_matched_by_its_server_name_and_protocols() {
         assert_eq!(rule.matches(&facts), expected, "{text} {sni:?}");
     }
 }
+
+#[test]
+fn no_client_asks_for_an_address_in_tls() {
+    for (text, is_told) in [
+        ("HostSNI(`192.0.2.1`)", true),
+        ("HostSNI(`a.test`)", false),
+        ("HostSNI(`*`)", false),
+    ] {
+        let warnings = Rule::parse(text, Protocol::Tcp).expect(text).warnings();
+        assert_eq!(!warnings.is_empty(), is_told, "{text} {warnings:?}");
+    }
+}

@@ -3,14 +3,15 @@
 use super::RuleWarning;
 use super::matcher::Matcher;
 use super::string::Argument;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// What is wrong with an argument, and what to write instead.
 type Doubt = (String, Option<String>);
 
 pub(super) fn check(matcher: &Matcher, arguments: &[Argument], warnings: &mut Vec<RuleWarning>) {
     let doubt: fn(&str) -> Option<Doubt> = match matcher {
-        Matcher::Host(_) | Matcher::HostSni(_) => host,
+        Matcher::Host(_) => host,
+        Matcher::HostSni(_) => server_name,
         Matcher::HostRegexp(_) | Matcher::HostSniRegexp(_) => host_regexp,
         Matcher::Path(_) => |text| path(text, true),
         Matcher::PathPrefix(_) => |text| path(text, false),
@@ -82,6 +83,13 @@ fn host(text: &str) -> Option<Doubt> {
         return never(text, "no host is written so", None);
     }
     None
+}
+
+fn server_name(text: &str) -> Option<Doubt> {
+    match text.parse::<IpAddr>() {
+        Ok(_) => never(text, "no client may ask for an address in TLS", None),
+        Err(_) => host(text),
+    }
 }
 
 fn host_regexp(text: &str) -> Option<Doubt> {

@@ -6,7 +6,7 @@ mod peek;
 pub use identity::{IdentityError, identity};
 pub use peek::PeekLayer;
 
-use crate::stack::drain::{Phase, Ticket};
+use crate::stack::drain::{Phase, Refusal, Ticket};
 use crate::stack::{Connection, Raw, Socket};
 use a3s_layers::peer::TlsSession;
 use bytes::{Buf, BytesMut};
@@ -111,10 +111,14 @@ impl Terms {
             return Err(io::Error::other("it is encrypted already"));
         };
         let shake = tokio::time::timeout(self.handshake_timeout, self.shake_hands(raw, ahead));
-        let stream = unless_over(&mut ticket, shake)
-            .await
-            .ok_or(io::ErrorKind::ConnectionAborted)?
-            .map_err(|_| io::ErrorKind::TimedOut)??;
+        let shaken = async {
+            unless_over(&mut ticket, shake)
+                .await
+                .ok_or(io::ErrorKind::ConnectionAborted)?
+                .map_err(|_| io::ErrorKind::TimedOut)?
+        };
+        let shaken: io::Result<_> = shaken.await;
+        let stream = shaken.inspect_err(|_| ticket.count(Refusal::Handshake))?;
         let peer = Arc::new(peer.encrypted(session(stream.get_ref().1)));
         Ok(Connection {
             io: Socket::Tls(Box::new(stream.into())),
