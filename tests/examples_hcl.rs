@@ -13,8 +13,9 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use support::tls::Authority;
+use support::udp::{UdpClient, UdpServer};
 use support::{Port, Process, Talk, Wire, connect, tools, within};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio_rustls::TlsAcceptor;
 
 /// An example, with other ports and files than are written in it. It must be valid as it is, but for the files that it
@@ -256,4 +257,31 @@ async fn grpc() {
     let answer = page.answer().await;
     assert_eq!(answer.status(), 200);
     assert!(answer.text().starts_with("AAAAAAJoaQ"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn udp() {
+    let resolver = UdpServer::echo("answer to ").await;
+    // It is connected, so that nobody is there for others.
+    let dead = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    dead.connect("127.0.0.1:9").await.unwrap();
+    let text = example(
+        "udp.hcl",
+        &[],
+        &[
+            any("127.0.0.1:5353"),
+            (
+                "udp://127.0.0.1:15353",
+                format!("udp://{}", dead.local_addr().unwrap()),
+            ),
+            ("udp://127.0.0.1:15354", resolver.url()),
+        ],
+    );
+    let gateway = Process::start(&text, &["dns"]).await;
+    // What went to the one that is not there is lost; a resolver asks again.
+    for _ in 0..4 {
+        let client = UdpClient::to(gateway.address("dns")).await;
+        let (answer, _) = client.ask_until_answered(b"question").await;
+        assert_eq!(answer, "answer to question");
+    }
 }
