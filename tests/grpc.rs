@@ -4,8 +4,11 @@
 
 mod support;
 
+use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, Request, Response};
+use http_body_util::BodyExt;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
@@ -13,9 +16,11 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
+use support::body::feed;
+use support::server::Recorded;
 use support::tls::Authority;
 use support::tools::python;
-use support::{Answer, Port, Setup, TestGateway};
+use support::{Answer, Port, Setup, TestGateway, request, within};
 
 /// Python takes its time to begin.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -343,4 +348,37 @@ async fn a_browser_is_told_of_errors() {
     let answer = post(&gateway, "Unary", text, "", b"AAAA*AAA").await;
     assert_eq!(status(&answer), "13");
     assert_eq!(answer.header("content-type").as_deref(), Some(text));
+}
+
+#[tokio::test]
+async fn a_call_both_ways_outlives_every_reload() {
+    let server = support::Server::http(|request: Request<Recorded>| async move {
+        let response = Response::builder().header("content-type", "application/grpc");
+        response.body(Body::new(request.into_body())).unwrap()
+    })
+    .await;
+    let setup = Setup::to(server.url("h2c"));
+    let gateway = setup.start().await;
+    let mut client = gateway.h2().await;
+    let (feed, body) = feed();
+    let mut call = request("POST", "/test.Echo/Chat");
+    let kind = HeaderValue::from_static("application/grpc");
+    call.headers_mut().insert("content-type", kind);
+    *call.body_mut() = body;
+    let mut answer = client.send(call).await.into_body();
+    for n in 0..100 {
+        // The service is another each time, and the middlewares are now there and now not.
+        let idle = json!({ "idle": format!("{}s", 100 + n) });
+        let mut next = setup.clone().balancer("timeouts", idle);
+        if n % 2 == 0 {
+            next = next
+                .set("middlewares", json!({ "web": { "type": "grpc-web" } }))
+                .set("routers/all/middlewares", json!(["web"]));
+        }
+        gateway.become_(&next).await;
+        assert!(feed.data(message(n.to_string().as_bytes())).await);
+        let frame = within("an echo", answer.frame()).await.unwrap().unwrap();
+        let (messages, _) = parse(&frame.into_data().unwrap());
+        assert_eq!(messages, [n.to_string()]);
+    }
 }

@@ -112,8 +112,8 @@ pub struct HttpConfig {
     pub max_header_bytes: usize,
     /// The most streams at a time on an HTTP/2 connection.
     pub h2_max_streams: u32,
-    /// The most streams that an HTTP/2 client may reset beyond half of those that it opens, given anew in 30 seconds;
-    /// past it the connection ends.
+    /// The most streams that an HTTP/2 client may reset soon after it has opened them, beyond half of those that it
+    /// opens, given anew in 30 seconds; past it the connection ends.
     pub h2_max_resets: u32,
     /// Whether HTTP/2 is spoken without TLS to a client that begins with it.
     pub h2c: bool,

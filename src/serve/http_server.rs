@@ -54,8 +54,8 @@ pub struct HttpLimits {
     pub max_header_bytes: usize,
     /// Streams at a time on one HTTP/2 connection.
     pub h2_max_streams: u32,
-    /// Streams that a client may reset beyond half of those that it opens, given anew in 30 s; the connection ends
-    /// past it.
+    /// Streams that a client may reset soon after it has opened them, beyond half of those that it opens, given anew
+    /// in 30 s; the connection ends past it.
     pub h2_max_resets: u32,
     /// Whether HTTP/2 in the clear is spoken.
     pub h2c: bool,

@@ -18,8 +18,9 @@
 //!   and `DATA` frames in the same way (`max_inbound_priority_frames_per_stream`,
 //!   `max_inbound_window_update_frames_per_data_frame_sent`), nginx by bytes (`http2 flood detected`); that time earns
 //!   some too is ours, so that a connection that lives for days is not judged by their sum.
-//! - **Resets**: a `RST_STREAM` costs what two opened streams earn, so that a client that lets half of its requests be
-//!   is never at fault: Envoy's `premature_reset_total_stream_count` has that share, and the same 500 to begin with.
+//! - **Resets**: to reset a stream that was just opened costs what two opened streams earn, so that a client that lets
+//!   half of its requests be is never at fault: Envoy's `premature_reset_total_stream_count` has that share, and the
+//!   same 500 to begin with. One that is older than that, as when deadlines pass, is control.
 //!
 //! A server is held to the same, but that it opens no streams and may reset all of ours. What it can do instead is to
 //! begin an answer again and again (1xx): each head costs one, and each of our requests earns some.
@@ -46,6 +47,9 @@ const HEADS_TIME: Duration = Duration::from_secs(10);
 
 /// In which time the resets are given anew.
 const RESETS_TIME: Duration = Duration::from_secs(30);
+
+/// A stream is no longer new that was opened so long ago: Envoy's `premature_reset_min_stream_lifetime_seconds`.
+const NEW: Duration = Duration::from_secs(1);
 
 /// What a reset costs, where an opened stream earns 1.
 const RESET: u32 = 2;
@@ -74,7 +78,7 @@ pub(crate) struct Conduct {
 
 #[derive(Debug)]
 enum Role {
-    Client { resets: Allowance },
+    Client { resets: Allowance, ages: Ages },
     Server { heads: Allowance },
 }
 
@@ -86,7 +90,10 @@ impl Conduct {
             inbound: Frames::of_client(),
             outbound: Frames::default(),
             control: Allowance::new(CONTROL, CONTROL_TIME),
-            role: Role::Client { resets },
+            role: Role::Client {
+                resets,
+                ages: Ages::new(),
+            },
             last_stream: 0,
         }
     }
@@ -116,7 +123,7 @@ impl Conduct {
     fn judge(&mut self, frame: Frame) -> Result<bool, Excess> {
         let bear = |is_borne: bool, excess| is_borne.then_some(true).ok_or(excess);
         match (frame.kind, &mut self.role) {
-            (HEADERS, Role::Client { resets }) => {
+            (HEADERS, Role::Client { resets, .. }) => {
                 // What opens no stream ends one.
                 if frame.stream > self.last_stream {
                     self.last_stream = frame.stream;
@@ -129,7 +136,12 @@ impl Conduct {
                 self.control.earn(EARNED);
                 bear(heads.spend(1), Excess::Heads)
             }
-            (RST_STREAM, Role::Client { resets }) => bear(resets.spend(RESET), Excess::Resets),
+            (RST_STREAM, Role::Client { resets, ages }) => {
+                match ages.is_new(frame.stream, self.last_stream) {
+                    true => bear(resets.spend(RESET), Excess::Resets),
+                    false => bear(self.control.spend(1), Excess::Control),
+                }
+            }
             (DATA, _) if frame.length > 0 => {
                 self.control.earn(1);
                 Ok(true)
@@ -181,6 +193,38 @@ fn is_work(kind: Option<u8>) -> bool {
     matches!(kind, Some(DATA | HEADERS | CONTINUATION))
 }
 
+/// Which streams are new. Their numbers grow: that of the last one at some time tells those before from those after.
+/// The clock is looked at where one is reset.
+#[derive(Debug)]
+struct Ages {
+    /// The last stream at a time that is long enough ago.
+    old: u32,
+    /// The last one at another time.
+    recent: u32,
+    looked: Instant,
+}
+
+impl Ages {
+    fn new() -> Self {
+        Self {
+            old: 0,
+            recent: 0,
+            looked: Instant::now(),
+        }
+    }
+
+    /// Whether `stream` was opened within [`NEW`], or not so long before; `last` is the last one now.
+    fn is_new(&mut self, stream: u32, last: u32) -> bool {
+        let now = Instant::now();
+        if now - self.looked >= NEW {
+            self.old = self.recent;
+            self.recent = last;
+            self.looked = now;
+        }
+        stream > self.old
+    }
+}
+
 /// What may be spent: so much at once, and so much in some time. No clock is looked at before all is spent.
 #[derive(Debug)]
 struct Allowance {
@@ -227,131 +271,4 @@ impl Allowance {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-    fn conduct(max_resets: u32) -> Conduct {
-        let mut conduct = Conduct::of_client(max_resets);
-        assert_eq!(conduct.read(PREFACE), Ok(true));
-        conduct
-    }
-
-    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).unwrap();
-        let mut frame = length.to_be_bytes()[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        frame
-    }
-
-    /// How many of these may be sent; none where there is no end in sight.
-    fn allowed(conduct: &mut Conduct, frame: &[u8]) -> Option<u32> {
-        let count = (0..100_000).find(|_| conduct.read(frame).is_err());
-        // What was at fault was read no further.
-        conduct.inbound = Frames::default();
-        count
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn frames_of_control_are_given_in_time() {
-        for (kind, payload) in [(4, 0), (6, 8), (2, 5), (8, 4), (0, 0), (7, 8), (0x10, 4)] {
-            let frame = frame(kind, 0, 1, &vec![0; payload]);
-            let mut conduct = conduct(1);
-            assert_eq!(allowed(&mut conduct, &frame), Some(CONTROL), "{kind}");
-            tokio::time::advance(CONTROL_TIME / 10).await;
-            assert_eq!(allowed(&mut conduct, &frame), Some(CONTROL / 10), "{kind}");
-            tokio::time::advance(100 * CONTROL_TIME).await;
-            assert_eq!(allowed(&mut conduct, &frame), Some(CONTROL), "{kind}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_works_may_send_them_for_ever() {
-        let mut conduct = conduct(1);
-        let window = frame(8, 0, 1, &[0, 0, 0, 1]);
-        for stream in (1..100_000).step_by(2) {
-            let asked = [
-                frame(HEADERS, 5, stream, b"\x82"),
-                frame(2, 0, stream, &[0; 5]),
-                window.clone(),
-            ];
-            assert_eq!(conduct.read(&asked.concat()), Ok(true));
-            assert!(conduct.wrote(&frame(DATA, 0, stream, b"an answer")));
-            assert_eq!(conduct.read(&[&*window, &window].concat()), Ok(true));
-        }
-        assert_eq!(allowed(&mut conduct, &frame(DATA, 0, 1, b"x")), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn half_of_the_streams_may_be_reset_and_some_more() {
-        let reset = cancel();
-        let mut streams = (1..)
-            .step_by(2)
-            .map(|stream| frame(HEADERS, 5, stream, b"\x82"));
-        let mut open = |count| streams.by_ref().take(count).flatten().collect::<Vec<_>>();
-        let mut tame = conduct(100);
-        for _ in 0..10_000 {
-            assert_eq!(tame.read(&open(2)), Ok(true));
-            assert_eq!(tame.read(&reset), Ok(true));
-        }
-        let mut wild = conduct(100);
-        let mut rapid = 0;
-        let excess = loop {
-            let read = wild.read(&[open(1), reset.clone()].concat());
-            match read {
-                Ok(_) => rapid += 1,
-                Err(excess) => break excess,
-            }
-        };
-        assert_eq!((rapid, excess), (199, Excess::Resets));
-        wild.inbound = Frames::default();
-        tokio::time::advance(RESETS_TIME / 10).await;
-        assert_eq!(allowed(&mut wild, &reset), Some(10));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_begins_an_answer_a_few_times() {
-        let mut server = Conduct::of_server();
-        let head = frame(HEADERS, 4, 1, b"\x08\x03103");
-        assert!(server.wrote(PREFACE));
-        assert_eq!(allowed(&mut server, &head), Some(HEADS));
-        assert!(server.wrote(&frame(HEADERS, 5, 1, b"\x82")));
-        assert_eq!(allowed(&mut server, &head), Some(HEADS_EARNED));
-        assert_eq!(allowed(&mut server, &cancel()), Some(CONTROL));
-        tokio::time::advance(HEADS_TIME / 2).await;
-        assert_eq!(allowed(&mut server, &head), Some(HEADS / 2));
-    }
-
-    fn cancel() -> Vec<u8> {
-        frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_control_moves_nothing() {
-        let mut conduct = conduct(1);
-        for (kind, flags, payload, works) in [
-            (4, 1, &b""[..], false),
-            (6, 0, b"12345678", false),
-            (8, 0, b"1234", true),
-            (DATA, 0, b"", false),
-            (DATA, END_STREAM, b"", true),
-            (DATA, 0, b"x", true),
-            (RST_STREAM, 0, b"1234", true),
-        ] {
-            let read = conduct.read(&frame(kind, flags, 1, payload));
-            assert_eq!(read, Ok(works), "{kind}");
-        }
-        assert!(!conduct.wrote(&frame(6, 1, 0, b"12345678")));
-        let data = frame(DATA, 0, 1, b"12");
-        let (head, rest) = data.split_at(10);
-        assert_eq!(conduct.read(head), Ok(true));
-        assert_eq!(conduct.read(rest), Ok(true));
-        assert!(conduct.wrote(head));
-        assert_eq!(conduct.farewell(0), None);
-        assert!(conduct.wrote(rest));
-        assert!(conduct.farewell(0).is_some());
-    }
-}
+mod tests;
