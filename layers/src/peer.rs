@@ -18,7 +18,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 /// `X-Forwarded-For`.
@@ -49,6 +49,7 @@ impl TrustedProxies {
 pub struct Peer {
     address: SocketAddr,
     ip_text: HeaderValue,
+    local: SocketAddr,
     local_port_text: HeaderValue,
     is_tls: bool,
     tls: Option<TlsSession>,
@@ -76,19 +77,36 @@ impl Peer {
         trusted: &TrustedProxies,
     ) -> Self {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        let text = |s: String| {
-            HeaderValue::from_maybe_shared(bytes::Bytes::from(s))
-                .expect("digits, letters, dots and colons are valid in a header")
+        let nowhere: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         Self {
             ip_text: text(address.ip().to_string()),
             local_port_text: text(local_port.to_string()),
+            local: SocketAddr::new(nowhere, local_port),
             is_trusted: trusted.contains(address.ip()),
             trusted: trusted.clone(),
             address,
             is_tls,
             tls: None,
         }
+    }
+
+    /// The same peer, where it is known which address of ours it came to.
+    #[must_use]
+    pub fn at(mut self, local: SocketAddr) -> Self {
+        if local.port() != self.local.port() {
+            self.local_port_text = text(local.port().to_string());
+        }
+        self.local = SocketAddr::new(local.ip().to_canonical(), local.port());
+        self
+    }
+
+    /// Whom this peer speaks for: a client at `source` that has connected to `destination`.
+    pub fn proxied(&self, source: SocketAddr, destination: SocketAddr) -> Self {
+        let client = Self::new(source, destination.port(), self.is_tls, &self.trusted);
+        client.at(destination)
     }
 
     /// The same peer, once the connection is encrypted.
@@ -115,6 +133,12 @@ impl Peer {
         &self.ip_text
     }
 
+    /// The address and the port that the connection came to, IPv4 as such. The address is the unspecified one where
+    /// nobody has said it ([`at`](Self::at)).
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
     /// The port that the connection came to, as a header value.
     pub fn local_port_text(&self) -> &HeaderValue {
         &self.local_port_text
@@ -129,6 +153,11 @@ impl Peer {
     pub fn is_trusted(&self) -> bool {
         self.is_trusted
     }
+}
+
+fn text(text: String) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+        .expect("digits, letters, dots and colons are valid in a header")
 }
 
 /// The client of one request: an extension that the server puts on each request.
@@ -152,6 +181,14 @@ impl Client {
     /// The client's address.
     pub fn ip(&self) -> IpAddr {
         self.ip
+    }
+
+    /// The client's address and port. The port is 0 where it is not the client who has connected.
+    pub fn address(&self) -> SocketAddr {
+        match self.ip == self.peer.address.ip() {
+            true => self.peer.address,
+            false => SocketAddr::new(self.ip, 0),
+        }
     }
 
     /// The connection's other end.
@@ -419,6 +456,26 @@ mod tests {
         remove_misspelt_forwarded(&mut headers);
         assert_eq!(headers.len(), 4);
         assert!(headers.values().all(|value| value == "kept"));
+    }
+
+    #[test]
+    fn a_peer_speaks_for_its_client() {
+        let trusted = TrustedProxies::new(["10.0.0.0/8".parse().expect("a network")]);
+        let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let balancer = Peer::new(at("192.0.2.1:1"), 8080, false, &trusted);
+        assert_eq!(balancer.local(), at("0.0.0.0:8080"));
+        let balancer = balancer.at(at("[::ffff:192.0.2.2]:8080"));
+        assert_eq!(balancer.local(), at("192.0.2.2:8080"));
+        let client = balancer.proxied(at("10.0.0.7:4711"), at("192.0.2.3:443"));
+        assert_eq!(client.address(), at("10.0.0.7:4711"));
+        assert_eq!(client.local(), at("192.0.2.3:443"));
+        assert_eq!(client.local_port_text(), "443");
+        assert_eq!((client.is_trusted(), balancer.is_trusted()), (true, false));
+        let mut headers = HeaderMap::new();
+        let of = |headers: &HeaderMap| Client::of(Arc::new(client.clone()), headers).address();
+        assert_eq!(of(&headers), at("10.0.0.7:4711"));
+        headers.insert(X_FORWARDED_FOR, HeaderValue::from_static("192.0.2.9"));
+        assert_eq!(of(&headers), at("192.0.2.9:0"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::config::{EncodedSlash, EntrypointConfig, GatewayConfig, HttpConfig, P
 use crate::dispatch::table::{Route, Table};
 use crate::rule::{self, Rule};
 use crate::serve::http_server::HttpLimits;
+use crate::serve::proxy_protocol::ProxyProtocolLayer;
 use crate::serve::tls::TlsLayer;
 use crate::stack::ConnectionLayer;
 use a3s_layers::connection::AllowLayer;
@@ -75,12 +76,18 @@ pub(super) fn entrypoint(
     })
 }
 
-/// Who is not allowed at all takes nobody's place.
+/// Who it is comes first, and who is not allowed at all takes nobody's place.
 fn admission(config: &EntrypointConfig, outer: &Layers<'_>) -> Vec<ConnectionLayer> {
+    let proxy = config.proxy_protocol.as_ref().map(|proxy| {
+        let trusted = TrustedProxies::new(proxy.trusted_ips.iter().copied());
+        BoxCloneSyncServiceLayer::new(ProxyProtocolLayer::new(trusted, proxy.header_timeout))
+    });
     let allowed = &config.tcp_allowed_ips;
     let allow = (!allowed.is_empty()).then(|| AllowLayer::new(allowed.iter().copied()));
     let allow = allow.map(BoxCloneSyncServiceLayer::new).into_iter();
-    allow
+    proxy
+        .into_iter()
+        .chain(allow)
         .chain(outer.connection.iter().copied().cloned())
         .collect()
 }

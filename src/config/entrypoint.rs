@@ -31,6 +31,9 @@ pub struct EntrypointConfig {
     /// The peers whose forwarded headers are believed.
     #[serde(default, deserialize_with = "net::list")]
     pub trusted_proxies: Vec<IpNet>,
+    /// Has some peers say whose connections they make, in a header of the PROXY protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocolConfig>,
     /// Ends TLS: every client of the entrypoint must speak it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsConfig>,
@@ -53,6 +56,7 @@ impl EntrypointConfig {
             udp_session_timeout_secs: udp_session_timeout_secs(),
             udp_max_sessions: udp_max_sessions(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: None,
             tls: None,
             middlewares: Vec::new(),
             http: HttpConfig::default(),
@@ -90,6 +94,22 @@ impl Protocol {
             Protocol::Udp => rule::Protocol::Udp,
         }
     }
+}
+
+/// The PROXY protocol, spoken to an entrypoint: every connection must begin with its header.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocolConfig {
+    /// The peers that are believed. Others are refused.
+    #[serde(deserialize_with = "net::list")]
+    pub trusted_ips: Vec<IpNet>,
+    /// How long a header may take.
+    #[serde(with = "duration", default = "header_timeout")]
+    pub header_timeout: Duration,
+}
+
+fn header_timeout() -> Duration {
+    Duration::from_secs(5)
 }
 
 /// Limits and timeouts of HTTP on an entrypoint.

@@ -36,7 +36,7 @@ pub use admin::AdminConfig;
 pub use code::{Code, Severity};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use dns::DnsConfig;
-pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol};
+pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol, ProxyProtocolConfig};
 pub use load::{Loaded, Source, load};
 pub use middleware::{
     AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, BodyLimitConfig, BufferingConfig, ChainConfig,
@@ -51,9 +51,9 @@ pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;
 pub use service::{
     ConsistentHashConfig, FailoverConfig, HealthCheckConfig, HealthCheckKind, LoadBalancerConfig,
-    MirrorConfig, OutlierConfig, RespondConfig, RevisionConfig, SameSite, ServerConfig,
-    ServiceConfig, StickyConfig, StickyTo, Strategy, TimeoutsConfig, UpstreamTlsConfig,
-    WebsocketHubConfig,
+    MirrorConfig, OutlierConfig, ProxyVersion, RespondConfig, RevisionConfig, SameSite,
+    ServerConfig, ServiceConfig, StickyConfig, StickyTo, Strategy, TimeoutsConfig,
+    UpstreamTlsConfig, WebsocketHubConfig,
 };
 pub use tls::{
     CertificateConfig, ClientAuthConfig, ClientAuthMode, RouterTlsConfig, TlsConfig, TlsVersion,

@@ -276,6 +276,15 @@ fn start(
         Bind::Tcp(address) | Bind::Udp(address) => (address.port(), false),
         Bind::Unix(_) => (80, true),
     };
+    // Of all the addresses that there are, the one that this connection came to.
+    let at = match local {
+        Bind::Tcp(address) if address.ip().is_unspecified() => {
+            let name = rustix::net::getsockname(&fd).ok();
+            name.and_then(|name| SocketAddr::try_from(name).ok())
+        }
+        Bind::Tcp(address) => Some(*address),
+        Bind::Unix(_) | Bind::Udp(_) => None,
+    };
     workers.spawn_connection(async move {
         let io = match open(fd, is_unix) {
             Ok(io) => io,
@@ -284,12 +293,11 @@ fn start(
                 return;
             }
         };
-        let peer = Arc::new(Peer::new(
-            peer,
-            local_port,
-            false,
-            &handling.trusted_proxies,
-        ));
+        let peer = Peer::new(peer, local_port, false, &handling.trusted_proxies);
+        let peer = Arc::new(match at {
+            Some(local) => peer.at(local),
+            None => peer,
+        });
         let service = handling.service.clone();
         drop(handling);
         let connection = Connection {

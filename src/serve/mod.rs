@@ -8,6 +8,7 @@ mod guard;
 pub mod http_server;
 pub mod listener;
 mod patience;
+pub mod proxy_protocol;
 mod refusal;
 pub mod tls;
 pub mod udp;

@@ -156,6 +156,11 @@ impl Ticket {
         self.notice.drain.count(why);
     }
 
+    /// Waits until `phase` is reached, or a later one.
+    pub async fn reaches(&mut self, phase: Phase) {
+        self.notice.reaches(phase).await;
+    }
+
     /// Hears the word, too, and does not count.
     pub fn notice(&self) -> Notice {
         self.notice.clone()

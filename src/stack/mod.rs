@@ -5,6 +5,7 @@ pub mod crypto;
 pub mod drain;
 mod frames;
 pub mod hello;
+pub mod proxy_header;
 mod socket;
 pub mod udp;
 pub mod upgrade;

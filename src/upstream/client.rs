@@ -10,6 +10,7 @@ use super::pool::{self, Sender};
 use super::upgrade;
 use super::watched::Watched;
 use crate::stack::Request;
+use crate::stack::proxy_header::Addresses;
 use crate::stack::upgrade::Upgrade;
 use a3s_layers::endpoint::AwaitedBody;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
@@ -140,15 +141,16 @@ type Answer = (Response<Incoming>, Lease);
 /// goes on a new connection, so that a request that a server dies of is not shown to every connection there is.
 async fn send(origin: &Arc<Origin>, request: &mut Request) -> Result<Answer, UpstreamError> {
     let mut was_sent = false;
+    let owner = origin.owner_of(request);
     loop {
         let pooled = match was_sent {
             true => None,
-            false => pool::check_out(origin),
+            false => pool::check_out(origin, owner.as_deref()),
         };
         let (sender, is_used) = match pooled {
             Some(sender) => (sender, true),
             // Boxed, and HTTP/2 too: the common way must not carry the room that they take.
-            None => (Box::pin(open(origin)).await?, false),
+            None => (Box::pin(open(origin, owner.clone())).await?, false),
         };
         let copy = is_used.then(|| repeatable(request)).flatten();
         let sent = match sender {
@@ -257,9 +259,13 @@ fn to_h2(origin: &Origin, request: &mut Request) {
 }
 
 /// Opens a connection and has this thread's runtime drive it.
-async fn open(origin: &Arc<Origin>) -> Result<Sender, UpstreamError> {
+async fn open(
+    origin: &Arc<Origin>,
+    owner: Option<Box<Addresses>>,
+) -> Result<Sender, UpstreamError> {
     // One for all where it will be shared; each for itself where it will not, or where nobody knows yet.
-    let lock = origin.speaks_h2().then(|| pool::opening(origin));
+    let is_shared = origin.speaks_h2() && !origin.has_owners();
+    let lock = is_shared.then(|| pool::opening(origin));
     let _opening = match &lock {
         // To wait for somebody else to connect is to connect: those behind a server that is gone must not queue up.
         Some(lock) => match tokio::time::timeout(origin.connect_timeout(), lock.lock()).await {
@@ -269,12 +275,12 @@ async fn open(origin: &Arc<Origin>) -> Result<Sender, UpstreamError> {
         None => None,
     };
     if lock.is_some()
-        && let Some(sender) = pool::check_out(origin)
+        && let Some(sender) = pool::check_out(origin, None)
     {
         return Ok(sender);
     }
     let broken = |error| UpstreamError::new(Failure::Connect, error);
-    let (io, speaks_h2) = origin.connect_http().await?;
+    let (io, speaks_h2) = origin.connect_http(owner.as_deref()).await?;
     if speaks_h2 {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -298,9 +304,9 @@ async fn open(origin: &Arc<Origin>) -> Result<Sender, UpstreamError> {
                 tracing::debug!(%error, "an upstream HTTP/2 connection ended");
             }
         });
-        Ok(pool::share(origin, sender, max_streams))
+        Ok(pool::share(origin, sender, max_streams, owner))
     } else {
-        Ok(Sender::H1(Link::open(io).await.map_err(broken)?))
+        Ok(Sender::H1(Link::open(io, owner).await.map_err(broken)?))
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::race::{by_turns, race};
 use super::tls::TlsError;
-use crate::stack::{Raw, Socket};
+use crate::stack::proxy_header::{self, Addresses, Said, Version};
+use crate::stack::{Raw, Request, Socket};
 use a3s_layers::error::{Failure, UpstreamError};
+use a3s_layers::peer::Client;
 use http::uri::Authority;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
@@ -54,6 +57,8 @@ pub struct Origin {
     connect_timeout: Duration,
     idle_timeout: Duration,
     tls: Option<Tls>,
+    /// The version of the PROXY header that connections to it begin with.
+    proxy_header: Option<Version>,
     speaks_h2: AtomicBool,
 }
 
@@ -112,8 +117,16 @@ impl Origin {
             connect_timeout,
             idle_timeout,
             tls,
+            proxy_header: None,
             speaks_h2: AtomicBool::new(scheme == Scheme::H2c),
         })
+    }
+
+    /// Whether connections to it begin with a header of the PROXY protocol, and of which version.
+    #[must_use]
+    pub fn with_proxy_header(mut self, version: Option<Version>) -> Self {
+        self.proxy_header = version;
+        self
     }
 
     /// A server that is reached in the same way, and listens at `target`.
@@ -127,6 +140,7 @@ impl Origin {
             connect_timeout: self.connect_timeout,
             idle_timeout: self.idle_timeout,
             tls: self.tls.clone(),
+            proxy_header: self.proxy_header,
             speaks_h2: AtomicBool::new(self.scheme == Scheme::H2c),
         }
     }
@@ -160,6 +174,21 @@ impl Origin {
         self.id
     }
 
+    /// Whether its connections are each of one client.
+    pub(super) fn has_owners(&self) -> bool {
+        self.proxy_header.is_some()
+    }
+
+    /// Whose a connection is that carries this request: where that is told to the server.
+    pub(super) fn owner_of(&self, request: &Request) -> Option<Box<Addresses>> {
+        self.proxy_header?;
+        let client = request.extensions().get::<Client>()?;
+        Some(Box::new(Addresses {
+            source: client.address(),
+            destination: client.peer().local(),
+        }))
+    }
+
     /// How long a new connection may take.
     pub(super) fn connect_timeout(&self) -> Duration {
         self.connect_timeout
@@ -189,8 +218,11 @@ impl Origin {
     }
 
     /// Opens a connection for HTTP; the second half says whether it speaks HTTP/2.
-    pub(super) async fn connect_http(&self) -> Result<(TokioIo<Socket>, bool), UpstreamError> {
-        let io = self.connect().await?;
+    pub(super) async fn connect_http(
+        &self,
+        owner: Option<&Addresses>,
+    ) -> Result<(TokioIo<Socket>, bool), UpstreamError> {
+        let io = self.connect(owner).await?;
         let h2 = match &io {
             Socket::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
             Socket::Plain(_) => self.scheme == Scheme::H2c,
@@ -200,25 +232,29 @@ impl Origin {
     }
 
     /// Opens a connection for HTTP/1.1, the only one in which there are upgrades.
-    pub(super) async fn connect_h1(&self) -> Result<TokioIo<Socket>, UpstreamError> {
+    pub(super) async fn connect_h1(
+        &self,
+        owner: Option<&Addresses>,
+    ) -> Result<TokioIo<Socket>, UpstreamError> {
         if self.scheme == Scheme::H2c {
             return Err(Failure::NoUpgrade.into());
         }
         let config = self.tls.as_ref().map(Tls::h1);
-        Ok(TokioIo::new(self.connect_as(config).await?))
+        Ok(TokioIo::new(self.connect_as(config, owner).await?))
     }
 
-    /// Opens a connection.
-    pub(super) async fn connect(&self) -> Result<Socket, UpstreamError> {
+    /// Opens a connection, for somebody or for ourselves.
+    pub(super) async fn connect(&self, owner: Option<&Addresses>) -> Result<Socket, UpstreamError> {
         let config = self.tls.as_ref().map(|tls| &tls.config);
-        self.connect_as(config).await
+        self.connect_as(config, owner).await
     }
 
     async fn connect_as(
         &self,
         tls: Option<&Arc<rustls::ClientConfig>>,
+        owner: Option<&Addresses>,
     ) -> Result<Socket, UpstreamError> {
-        match tokio::time::timeout(self.connect_timeout, self.open(tls)).await {
+        match tokio::time::timeout(self.connect_timeout, self.open(tls, owner)).await {
             Ok(Ok(io)) => Ok(io),
             Ok(Err(error)) if wants_h2(&error) => {
                 Err(UpstreamError::new(Failure::NoUpgrade, error))
@@ -228,9 +264,17 @@ impl Origin {
         }
     }
 
-    async fn open(&self, tls: Option<&Arc<rustls::ClientConfig>>) -> io::Result<Socket> {
-        let stream = match &self.target {
-            Target::Unix(path) => return Ok(connect_unix(path).await?.into()),
+    async fn open(
+        &self,
+        tls: Option<&Arc<rustls::ClientConfig>>,
+        owner: Option<&Addresses>,
+    ) -> io::Result<Socket> {
+        let mut stream = match &self.target {
+            Target::Unix(path) => {
+                let mut stream = connect_unix(path).await?;
+                self.introduce(&mut stream, owner).await?;
+                return Ok(stream.into());
+            }
             Target::Addresses(addresses) => self.reach(addresses).await?,
             Target::Name(host, port) => {
                 let found = lookup_host((&**host, *port)).await?;
@@ -238,6 +282,7 @@ impl Origin {
             }
         };
         stream.set_nodelay(true)?;
+        self.introduce(&mut stream, owner).await?;
         Ok(match self.tls.as_ref().zip(tls) {
             None => stream.into(),
             Some((Tls { name, .. }, config)) => {
@@ -246,6 +291,19 @@ impl Origin {
                 Socket::Tls(Box::new(stream.await?.into()))
             }
         })
+    }
+
+    /// Says whose a connection is, before anything else on it, where the server wants to know.
+    async fn introduce(
+        &self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        owner: Option<&Addresses>,
+    ) -> io::Result<()> {
+        let Some(version) = self.proxy_header else {
+            return Ok(());
+        };
+        let said = owner.copied().map_or(Said::Itself, Said::Proxied);
+        stream.write_all(&proxy_header::write(version, said)).await
     }
 
     /// Opens a socket for datagrams that is connected to it. Whether somebody is there is not known by that.

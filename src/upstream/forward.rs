@@ -63,7 +63,8 @@ impl<S: Service<Request, Response = Response<B>>, B> Service<Request> for Forwar
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let client = request.extensions_mut().remove::<Client>();
+        // It stays: a server may be told of it before the request.
+        let client = request.extensions().get::<Client>().cloned();
         let headers = request.headers_mut();
         strip_request(headers);
         if let Some(client) = client {

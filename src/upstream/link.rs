@@ -5,6 +5,7 @@
 //! hyper's client tell each other of progress by wakers; as both are polled by one task, the answer's half is polled
 //! with a waker that does nothing, and an idle connection is left with one too, so that no task is woken for another.
 
+use crate::stack::proxy_header::Addresses;
 use crate::stack::{Request, Socket};
 use axum::body::Body;
 use hyper::Response;
@@ -24,12 +25,17 @@ const MAX_BUFFER: usize = 128 * 1024;
 pub(super) struct Link {
     sender: http1::SendRequest<Body>,
     connection: Option<Connection>,
+    /// The client that it was opened for, where the server knows that.
+    owner: Option<Box<Addresses>>,
 }
 
 type Connection = Pin<Box<http1::Connection<TokioIo<Socket>, Body>>>;
 
 impl Link {
-    pub(super) async fn open(io: TokioIo<Socket>) -> hyper::Result<Self> {
+    pub(super) async fn open(
+        io: TokioIo<Socket>,
+        owner: Option<Box<Addresses>>,
+    ) -> hyper::Result<Self> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_BUFFER)
             .handshake(io)
@@ -37,6 +43,7 @@ impl Link {
         Ok(Self {
             sender,
             connection: Some(Box::pin(connection)),
+            owner,
         })
     }
 
@@ -44,11 +51,18 @@ impl Link {
     pub(super) fn go_on(
         sender: http1::SendRequest<Body>,
         connection: Option<http1::Connection<TokioIo<Socket>, Body>>,
+        owner: Option<Box<Addresses>>,
     ) -> Self {
         Self {
             sender,
             connection: connection.map(Box::pin),
+            owner,
         }
+    }
+
+    /// The client that it was opened for, where the server knows that.
+    pub(super) fn owner(&self) -> Option<&Addresses> {
+        self.owner.as_deref()
     }
 
     /// Moves the connection on. It is let go when it has ended: then everybody who waits for it learns so.

@@ -3,9 +3,13 @@
 //! A worker's requests use connections that this worker opened, last in first out, so that few stay warm
 //! and the rest age. Which server a connection leads to is told by the id of its [`Origin`]; a server that
 //! left the configuration takes its idle connections along at the next sweep.
+//!
+//! Where servers are told whose a connection is (the PROXY protocol), it is used again for that client only: for the
+//! same address and port, which is the same connection on our other side, as a rule.
 
 use super::connect::Origin;
 use super::link::Link;
+use crate::stack::proxy_header::Addresses;
 use axum::body::Body;
 use hyper::client::conn::http2;
 use std::cell::{Cell, RefCell};
@@ -15,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Idle HTTP/1.1 connections that one worker keeps for one server.
+/// Idle HTTP/1.1 connections that one worker keeps for one server, and connections of HTTP/2 that are each of a client.
 const MAX_IDLE: usize = 256;
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,6 +49,7 @@ struct Shared {
     streams: Arc<AtomicUsize>,
     max_streams: Arc<AtomicUsize>,
     since: u32,
+    owner: Option<Box<Addresses>>,
 }
 
 impl Shared {
@@ -79,28 +84,44 @@ pub(super) enum Sender {
     H2(http2::SendRequest<Body>, Stream),
 }
 
-/// A connection of this thread to `origin`, if one is open and free.
-pub(super) fn check_out(origin: &Arc<Origin>) -> Option<Sender> {
+/// A connection of this thread to `origin`, if one is open and free, and is of its owner where they have some.
+pub(super) fn check_out(origin: &Arc<Origin>, owner: Option<&Addresses>) -> Option<Sender> {
     with_pool(origin, |pool| {
         if !pool.shared.is_empty() {
             pool.shared.retain(|shared| !shared.sender.is_closed());
-            if let Some(shared) = pool.shared.iter_mut().find(|shared| shared.has_room()) {
+            let is_fit =
+                |shared: &&mut Shared| shared.has_room() && shared.owner.as_deref() == owner;
+            if let Some(shared) = pool.shared.iter_mut().find(is_fit) {
                 shared.since = SWEEPS.get();
                 let stream = Stream::take(&shared.streams);
                 return Some(Sender::H2(shared.sender.clone(), stream));
             }
         }
-        pool.idle.pop().map(|idle| Sender::H1(idle.link))
+        let idle = match origin.has_owners() {
+            false => pool.idle.pop(),
+            true => {
+                let mut idle = pool.idle.iter();
+                let index = idle.rposition(|idle| idle.link.owner() == owner);
+                index.map(|index| pool.idle.remove(index))
+            }
+        };
+        idle.map(|idle| Sender::H1(idle.link))
     })
 }
 
 /// Keeps a connection that is ready for its next request.
 pub(super) fn check_in(origin: &Arc<Origin>, link: Link) {
-    with_pool(origin, |pool| {
-        if pool.idle.len() < MAX_IDLE {
-            let since = SWEEPS.get();
-            pool.idle.push(Idle { link, since });
+    // What is closed here is dropped after the borrow has ended.
+    let _closed = with_pool(origin, |pool| {
+        let since = SWEEPS.get();
+        let is_full = pool.idle.len() >= MAX_IDLE;
+        if is_full && !origin.has_owners() {
+            return Some(Idle { link, since });
         }
+        // One is not as good as another: the client of the oldest may be gone.
+        let oldest = is_full.then(|| pool.idle.remove(0));
+        pool.idle.push(Idle { link, since });
+        oldest
     });
 }
 
@@ -110,15 +131,22 @@ pub(super) fn share(
     origin: &Arc<Origin>,
     sender: http2::SendRequest<Body>,
     max_streams: Arc<AtomicUsize>,
+    owner: Option<Box<Addresses>>,
 ) -> Sender {
     with_pool(origin, |pool| {
         let streams = Arc::default();
         let stream = Stream::take(&streams);
+        if owner.is_some() && pool.shared.len() >= MAX_IDLE {
+            // Its task goes on as long as there are streams, and these are none.
+            let idle = pool.shared.iter().position(Shared::is_idle);
+            idle.map(|index| pool.shared.remove(index));
+        }
         pool.shared.push(Shared {
             sender: sender.clone(),
             streams,
             max_streams,
             since: SWEEPS.get(),
+            owner,
         });
         Sender::H2(sender, stream)
     })

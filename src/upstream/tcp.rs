@@ -7,11 +7,13 @@ use super::connect::Origin;
 use super::copy::{Ahead, Watch, copy, is_idle};
 use super::counts::{ConnectionCounts, Counted, End};
 use crate::stack::drain::{Phase, Ticket};
+use crate::stack::proxy_header::Addresses;
 use crate::stack::{Connection, Socket};
 use a3s_layers::balance::{Balanced, HashOn};
 use a3s_layers::endpoint::{InFlight, Placed};
 use a3s_layers::error::{BoxError, Chain, Failure};
 use a3s_layers::failover::FailoverCourse;
+use a3s_layers::peer::Peer;
 use a3s_layers::tried::Tried;
 use bytes::BytesMut;
 use std::convert::Infallible;
@@ -36,6 +38,7 @@ const STANDSTILL: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug, Clone)]
 pub struct Dial {
     client: IpAddr,
+    owner: Option<Addresses>,
     tried: Tried,
 }
 
@@ -44,7 +47,20 @@ impl Dial {
     pub fn new(client: IpAddr) -> Self {
         Self {
             client,
+            owner: None,
             tried: Tried::new(),
+        }
+    }
+
+    /// For this peer, of whom the server may be told.
+    fn of(peer: &Peer) -> Self {
+        let owner = Addresses {
+            source: peer.address(),
+            destination: peer.local(),
+        };
+        Self {
+            owner: Some(owner),
+            ..Self::new(peer.address().ip())
         }
     }
 }
@@ -90,9 +106,9 @@ impl Service<Placed<Dial>> for Dialler {
 
     fn call(&mut self, placed: Placed<Dial>) -> Self::Future {
         let origin = Arc::clone(&self.origin);
-        let mut in_flight = placed.place;
+        let (owner, mut in_flight) = (placed.request.owner, placed.place);
         Box::pin(async move {
-            match origin.connect().await {
+            match origin.connect(owner.as_ref()).await {
                 Ok(io) => {
                     in_flight.connected();
                     Ok(Dialled {
@@ -342,7 +358,7 @@ async fn serve(
     };
     watch(&io);
     let mut client = Unfinished::new(io);
-    let dialled = servers.oneshot(Dial::new(peer.address().ip()));
+    let dialled = servers.oneshot(Dial::of(&peer));
     let Dialled { io, _in_flight } = unless_over(&mut ticket, dialled)
         .await
         .map_err(|error| (end_of(&error, End::Unserved), error))?;

@@ -5,6 +5,7 @@ use super::client::{Timeouts, is_coded};
 use super::connect::Origin;
 use super::link::Link;
 use super::tunnel::Tunnel;
+use crate::stack::proxy_header::Addresses;
 use crate::stack::upgrade::{Upgrade, switch};
 use crate::stack::{Request, Socket};
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
@@ -64,6 +65,7 @@ struct Sent {
     sender: http1::SendRequest<Body>,
     connection: Connection,
     ended: Option<hyper::Result<()>>,
+    owner: Option<Box<Addresses>>,
 }
 
 async fn send(
@@ -71,7 +73,8 @@ async fn send(
     mut request: Request,
 ) -> Result<(Response<Incoming>, Sent), UpstreamError> {
     *request.version_mut() = Version::HTTP_11;
-    let io = origin.connect_h1().await?;
+    let owner = origin.owner_of(&request);
+    let io = origin.connect_h1(owner.as_deref()).await?;
     let opened = http1::handshake(io).await;
     let (mut sender, mut connection) =
         opened.map_err(|error| UpstreamError::new(Failure::Connect, error))?;
@@ -88,6 +91,7 @@ async fn send(
         Sent {
             sender,
             connection,
+            owner,
             ended,
         },
     ))
@@ -110,7 +114,7 @@ impl Sent {
     /// The connection, as one on which an ordinary answer comes.
     fn into_link(self) -> Link {
         let connection = self.ended.is_none().then_some(self.connection);
-        Link::go_on(self.sender, connection)
+        Link::go_on(self.sender, connection, self.owner)
     }
 
     /// What is under it, and what was read of that already.

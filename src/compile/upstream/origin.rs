@@ -1,6 +1,7 @@
 //! The way to a server.
 
-use crate::config::{Scheme, ServerUrl, TimeoutsConfig, UpstreamTlsConfig};
+use crate::config::{ProxyVersion, Scheme, ServerUrl, TimeoutsConfig, UpstreamTlsConfig};
+use crate::stack::proxy_header;
 use crate::upstream::tls::{TlsError, TlsSettings};
 use crate::upstream::{self, Origin, Target};
 use std::sync::Arc;
@@ -10,6 +11,13 @@ pub(in crate::compile) fn tls_settings(tls: &UpstreamTlsConfig) -> TlsSettings {
         ca_file: tls.ca_file.clone(),
         identity: tls.cert_file.clone().zip(tls.key_file.clone()),
         insecure: tls.insecure,
+    }
+}
+
+pub(super) fn proxy_version(version: ProxyVersion) -> proxy_header::Version {
+    match version {
+        ProxyVersion::V1 => proxy_header::Version::V1,
+        ProxyVersion::V2 => proxy_header::Version::V2,
     }
 }
 

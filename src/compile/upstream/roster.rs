@@ -1,6 +1,6 @@
 //! Who the servers of a pool are: those that are written, each at the addresses that its name has just now.
 
-use super::origin::{origin, tls_settings};
+use super::origin::{origin, proxy_version, tls_settings};
 use crate::compile::Addresses;
 use crate::config::{LoadBalancerConfig, Scheme, ServerConfig, ServerUrl};
 use crate::upstream::tls::{TlsError, client_config};
@@ -42,7 +42,8 @@ impl Roster {
             Ok(Entry {
                 url: url.clone(),
                 weight: server.weight,
-                way: origin(url, nowhere, &config.timeouts, &config.tls, tls.clone())?,
+                way: origin(url, nowhere, &config.timeouts, &config.tls, tls.clone())?
+                    .with_proxy_header(config.proxy_protocol.map(proxy_version)),
             })
         };
         Ok(Self {
@@ -150,7 +151,9 @@ impl<'s> Known<'s> {
         servers: &'s [Server],
     ) -> Self {
         Self {
-            same_way: before.tls == config.tls && before.timeouts == config.timeouts,
+            same_way: before.tls == config.tls
+                && before.timeouts == config.timeouts
+                && before.proxy_protocol == config.proxy_protocol,
             ..Self::of(servers)
         }
     }

@@ -34,6 +34,7 @@ impl Check<'_> {
         for (name, entrypoint) in &config.entrypoints {
             let protocol = entrypoint.protocol.of_routers();
             self.keys_of_udp(name, entrypoint);
+            self.proxy_protocol(name, entrypoint);
             // Where requests are what comes out of connections, those come first.
             if protocol != Protocol::Http {
                 self.keys_of_http(name, entrypoint);
@@ -132,6 +133,22 @@ impl Check<'_> {
             let message = "datagrams come to a port, and not to a Unix socket";
             let problem = Problem::new(Code::InvalidValue, message);
             self.report(&keys!["entrypoints", name, "address"], problem);
+        }
+    }
+
+    fn proxy_protocol(&mut self, name: &str, entrypoint: &EntrypointConfig) {
+        let Some(proxy) = &entrypoint.proxy_protocol else {
+            return;
+        };
+        if entrypoint.protocol == config::Protocol::Udp {
+            let message = "the PROXY protocol is for connections, and not for datagrams";
+            let place = keys!["entrypoints", name, "proxy_protocol"];
+            self.report(&place, mixed(message.to_owned()));
+        }
+        let place = keys!["entrypoints", name, "proxy_protocol", "trusted_ips"];
+        if proxy.trusted_ips.is_empty() && self.is_read(&place) {
+            let message = "nobody is trusted, and every connection would be refused";
+            self.report(&place, Problem::new(Code::Choice, message));
         }
     }
 
@@ -249,6 +266,12 @@ impl Check<'_> {
         }
         if protocol == Protocol::Http {
             return;
+        }
+        if protocol == Protocol::Udp && balancer.proxy_protocol.is_some() {
+            let message =
+                "the PROXY protocol is for connections, and the servers are for datagrams";
+            let place = keys!["services", name, "load_balancer", "proxy_protocol"];
+            self.report(&place, mixed(message.to_owned()));
         }
         let (timeouts, default) = (&balancer.timeouts, TimeoutsConfig::default());
         let hash = balancer.consistent_hash.as_ref();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -38,6 +39,10 @@ impl Check<'_> {
             self.number(&at_udp("udp_session_timeout_secs"), secs, 1, 86_400);
             let sessions = entrypoint.udp_max_sessions;
             self.number(&at_udp("udp_max_sessions"), sessions, 1, 10_000_000);
+            if let Some(proxy) = &entrypoint.proxy_protocol {
+                let place = keys!["entrypoints", name, "proxy_protocol", "header_timeout"];
+                self.duration(&place, proxy.header_timeout, MILLISECOND, MINUTE);
+            }
             if let Some(tls) = &entrypoint.tls {
                 let place = keys!["entrypoints", name, "tls", "handshake_timeout"];
                 self.duration(&place, tls.handshake_timeout, MILLISECOND, HOUR);

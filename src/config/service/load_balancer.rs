@@ -44,6 +44,9 @@ pub struct LoadBalancerConfig {
     /// TLS to `https` servers; without it, the system's roots.
     #[serde(default)]
     pub tls: UpstreamTlsConfig,
+    /// Tells servers whose a connection is, in a header of the PROXY protocol of this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Whether a server sees the `Host` that the client sent; otherwise its own.
     #[serde(default = "yes")]
     pub pass_host: bool,
@@ -64,6 +67,7 @@ impl LoadBalancerConfig {
             panic_threshold_percent: 0,
             timeouts: TimeoutsConfig::default(),
             tls: UpstreamTlsConfig::default(),
+            proxy_protocol: None,
             pass_host: yes(),
         }
     }
@@ -77,6 +81,16 @@ impl Default for LoadBalancerConfig {
 
 fn yes() -> bool {
     true
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// How a server is chosen.

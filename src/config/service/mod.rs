@@ -15,7 +15,7 @@ pub use consistent_hash::ConsistentHashConfig;
 pub use failover::FailoverConfig;
 pub use health_check::{HealthCheckConfig, HealthCheckKind};
 pub use load_balancer::{
-    LoadBalancerConfig, ServerConfig, Strategy, TimeoutsConfig, UpstreamTlsConfig,
+    LoadBalancerConfig, ProxyVersion, ServerConfig, Strategy, TimeoutsConfig, UpstreamTlsConfig,
 };
 pub use mirror::MirrorConfig;
 pub use outlier::OutlierConfig;

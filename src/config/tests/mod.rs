@@ -13,6 +13,7 @@ mod middlewares;
 mod names;
 mod outlier;
 mod paths;
+mod proxy_protocol;
 mod resilience;
 mod revisions;
 mod services;

@@ -31,7 +31,7 @@ enum Sender {
 impl Connection {
     /// Opens one; over HTTP/2 where the server speaks it, or where that is needed.
     pub(super) async fn open(origin: &Origin, needs_h2: bool) -> Result<Self, Fault> {
-        let (io, speaks_h2) = origin.connect_http().await?;
+        let (io, speaks_h2) = origin.connect_http(None).await?;
         if needs_h2 && !speaks_h2 && matches!(io.inner(), Socket::Tls(_)) {
             return Err(Fault::NoHttp2);
         }

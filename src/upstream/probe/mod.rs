@@ -108,7 +108,7 @@ impl Prober {
         let elsewhere = self.check.port.map(|port| origin.at_port(port));
         let origin = elsewhere.as_ref().unwrap_or(origin);
         if self.check.kind == Kind::Tcp {
-            let mut io = origin.connect().await?;
+            let mut io = origin.connect(None).await?;
             // TLS says goodbye; how that goes says nothing of the server.
             let _ = io.shutdown().await;
             return Ok(());
