@@ -49,6 +49,8 @@ pub enum Target {
 #[derive(Debug)]
 pub struct Origin {
     id: u64,
+    /// Of which service it is, for the log.
+    service: Arc<str>,
     scheme: Scheme,
     target: Target,
     /// Which of several addresses was reached last.
@@ -110,6 +112,7 @@ impl Origin {
         };
         Ok(Self {
             id: next_id(),
+            service: "".into(),
             scheme,
             target,
             reached: AtomicUsize::new(0),
@@ -129,10 +132,16 @@ impl Origin {
         self
     }
 
+    /// The same server, of a service of this name.
+    pub fn of_service(self, service: Arc<str>) -> Self {
+        Self { service, ..self }
+    }
+
     /// A server that is reached in the same way, and listens at `target`.
     pub fn to(&self, target: Target) -> Self {
         Self {
             id: next_id(),
+            service: Arc::clone(&self.service),
             scheme: self.scheme,
             target,
             reached: AtomicUsize::new(0),
@@ -168,6 +177,11 @@ impl Origin {
     /// Where it listens.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The service that it is of.
+    pub(super) fn service(&self) -> &str {
+        &self.service
     }
 
     pub(super) fn id(&self) -> u64 {

@@ -1,20 +1,17 @@
 //! What goes on between a client and a server whose connections were switched to another protocol: bytes, both ways.
 
 use super::connect::Origin;
-use super::copy::{Ahead, Breaks, Watch, copy};
+use super::copy::{Ahead, Watch, copy};
+use super::side::Side;
 use crate::stack::Socket;
-use crate::stack::upgrade::{ClientStream, Upgraded};
+use crate::stack::drain::Phase;
+use crate::stack::upgrade::Upgraded;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
 use a3s_layers::observe::Traffic;
 use a3s_layers::peer::Peer;
 use bytes::{Bytes, BytesMut};
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 /// A server that has switched.
@@ -23,6 +20,7 @@ pub(super) struct Tunnel {
     server: Side<Socket>,
     ahead: Bytes,
     idle_timeout: Duration,
+    is_websocket: bool,
 }
 
 impl Tunnel {
@@ -39,12 +37,21 @@ impl Tunnel {
             server: Side::new(server),
             ahead,
             idle_timeout,
+            is_websocket: false,
         }
+    }
+
+    /// Takes leave of both sides when connections are to end, in the words of a WebSocket. The client goes first: what
+    /// it says to that is for the server, after all that it has said before. Only where it says nothing does the server
+    /// hear of it from us.
+    pub(super) fn of_websocket(mut self, is_websocket: bool) -> Self {
+        self.is_websocket = is_websocket;
+        self
     }
 
     /// Runs until both have said all that they had to say, or one has broken off.
     pub(super) async fn run(mut self, client: Upgraded) -> Result<(), BoxError> {
-        let Upgraded { io, peer, .. } = client;
+        let Upgraded { io, peer, notice } = client;
         let traffic = io.traffic().clone();
         let mut course = Course::new(self.origin, peer, traffic.clone());
         let mut client = Side::new(io);
@@ -53,6 +60,10 @@ impl Tunnel {
             ..Ahead::default()
         };
         let server = &mut self.server;
+        if self.is_websocket {
+            server.take_leave(Phase::Closing, notice.clone(), false, &ahead.of_server);
+            client.take_leave(Phase::ClosingIdle, notice, true, &[]);
+        }
         let copied = tokio::select! {
             copied = copy(&mut client, server, ahead, Watch::default()) => copied,
             () = still(&traffic, self.idle_timeout) => {
@@ -113,6 +124,7 @@ impl Course {
 impl Drop for Course {
     fn drop(&mut self) {
         tracing::debug!(
+            service = self.origin.service(),
             server = %self.origin.authority(),
             peer = %self.peer.address(),
             received = self.traffic.received(),
@@ -124,106 +136,35 @@ impl Drop for Course {
     }
 }
 
-/// A stream of which it is known whether it broke, and that is reset if it is dropped before all was said.
-struct Side<S: End> {
-    io: S,
-    has_broken: AtomicBool,
-    is_finished: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::{sleep, timeout};
 
-/// What a side is made of.
-trait End: Breaks {
-    /// Sees to it that nobody takes for whole what is not.
-    fn reset_on_drop(&self);
-}
-
-impl End for Socket {
-    fn reset_on_drop(&self) {
-        Socket::reset_on_drop(self);
-    }
-}
-
-impl End for ClientStream {
-    fn reset_on_drop(&self) {
-        ClientStream::reset_on_drop(self);
-    }
-}
-
-impl Breaks for ClientStream {
-    fn broken(&self) -> impl Future<Output = io::Error> + Send {
-        ClientStream::broken(self)
-    }
-}
-
-impl<S: End> Side<S> {
-    fn new(io: S) -> Self {
-        Self {
-            io,
-            has_broken: AtomicBool::new(false),
-            is_finished: false,
-        }
-    }
-
-    fn has_broken(&self) -> bool {
-        self.has_broken.load(Ordering::Relaxed)
-    }
-
-    fn finish(&mut self) {
-        self.is_finished = true;
-    }
-
-    fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if matches!(polled, Poll::Ready(Err(_))) {
-            self.has_broken.store(true, Ordering::Relaxed);
-        }
-        polled
-    }
-}
-
-impl<S: End> Drop for Side<S> {
-    fn drop(&mut self) {
-        if !self.is_finished {
-            self.io.reset_on_drop();
-        }
-    }
-}
-
-impl<S: End + Sync> Breaks for Side<S> {
-    async fn broken(&self) -> io::Error {
-        let error = self.io.broken().await;
-        self.has_broken.store(true, Ordering::Relaxed);
-        error
-    }
-}
-
-impl<S: End + AsyncRead + Unpin> AsyncRead for Side<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        self.note(polled)
-    }
-}
-
-impl<S: End + AsyncWrite + Unpin> AsyncWrite for Side<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.note(polled)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.io).poll_flush(cx);
-        self.note(polled)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.note(polled)
+    #[tokio::test(start_paused = true)]
+    async fn only_a_tunnel_in_which_nothing_moves_is_still() {
+        const IDLE: Duration = Duration::from_secs(10);
+        let almost = IDLE - Duration::from_millis(1);
+        let traffic = Traffic::new();
+        let began = Instant::now();
+        let talk = async {
+            for turn in 0..5 {
+                sleep(almost).await;
+                match turn % 2 {
+                    0 => traffic.count_sent(1),
+                    _ => traffic.count_received(1),
+                }
+            }
+            began.elapsed()
+        };
+        let (end, last) = tokio::join!(
+            async {
+                let ended = timeout(100 * IDLE, still(&traffic, IDLE)).await;
+                ended.ok().map(|()| began.elapsed())
+            },
+            talk
+        );
+        let silence = end.unwrap() - last;
+        assert!((IDLE..=2 * IDLE).contains(&silence), "{silence:?}");
     }
 }

@@ -54,7 +54,8 @@ pub(super) async fn ask(
         return Err(UpstreamError::from(Failure::Reset).into());
     }
     let (server, ahead) = link.into_stream().await?;
-    let tunnel = Tunnel::new(origin, server, ahead, timeouts.idle);
+    let tunnel =
+        Tunnel::new(origin, server, ahead, timeouts.idle).of_websocket(upgrade.is("websocket"));
     let (switched, body) = switch(|client| tunnel.run(client)).into_parts();
     head.extensions.extend(switched.extensions);
     Ok(Response::from_parts(head, AnswerBody::GoesOn(body)))

@@ -304,7 +304,8 @@ fn load_balancer(
     let common_before = before.map(|before| before.config.common());
     let known = before.and_then(|before| before.pool(None));
     let known = common_before.as_deref().zip(known);
-    let members = pool::members(config, &config.servers, known, addresses).map_err(failed(name))?;
+    let members =
+        pool::members(name, config, &config.servers, known, addresses).map_err(failed(name))?;
     let (stack, pool) = match protocol {
         Protocol::Http => {
             let sessions = Sessions::of(name, config)?;

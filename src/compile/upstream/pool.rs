@@ -125,15 +125,16 @@ pub(super) struct Members {
     servers: Vec<Server>,
 }
 
-/// The servers of `list`, whose names have these addresses. Those that were there `before` go on: how they stand, and,
-/// where how to connect to them is still the same, their connections.
+/// The servers of `list`, of the service `name`, whose names have these addresses. Those that were there `before` go
+/// on: how they stand, and, where how to connect to them is still the same, their connections.
 pub(super) fn members(
+    name: &str,
     config: &LoadBalancerConfig,
     list: &[ServerConfig],
     before: Option<(&LoadBalancerConfig, &Pool)>,
     addresses: &Addresses,
 ) -> Result<Members, TlsError> {
-    let roster = Roster::new(config, list)?;
+    let roster = Roster::new(name, config, list)?;
     let known = before.map(|(before, pool)| (before, pool.servers.list()));
     let known = match &known {
         Some((before, servers)) => Known::before(config, before, servers),

@@ -22,7 +22,7 @@ pub(super) fn revisions(
     for revision in &config.revisions {
         let known = before.and_then(|before| before.pool(Some(&revision.name)));
         let known = common_before.as_deref().zip(known);
-        let members = pool::members(&common, &revision.servers, known, addresses);
+        let members = pool::members(name, &common, &revision.servers, known, addresses);
         let members = members.map_err(failed(name))?;
         let strategy = revision.strategy.unwrap_or(common.strategy);
         let of = Some(revision.name.as_str());

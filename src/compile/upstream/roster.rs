@@ -26,8 +26,9 @@ struct Entry {
 }
 
 impl Roster {
-    /// The servers of `list`, which are reached as `config` says.
+    /// The servers of `list`, of the service of this name, which are reached as `config` says.
     pub(super) fn new(
+        service: &str,
         config: &LoadBalancerConfig,
         list: &[ServerConfig],
     ) -> Result<Self, TlsError> {
@@ -36,6 +37,7 @@ impl Roster {
             true => Some(client_config(&tls_settings(&config.tls))?),
             false => None,
         };
+        let service = Arc::<str>::from(service);
         let entry = |server: &ServerConfig| {
             let nowhere = Target::Addresses(Vec::new());
             let url = &server.url;
@@ -43,7 +45,8 @@ impl Roster {
                 url: url.clone(),
                 weight: server.weight,
                 way: origin(url, nowhere, &config.timeouts, &config.tls, tls.clone())?
-                    .with_proxy_header(config.proxy_protocol.map(proxy_version)),
+                    .with_proxy_header(config.proxy_protocol.map(proxy_version))
+                    .of_service(Arc::clone(&service)),
             })
         };
         Ok(Self {
