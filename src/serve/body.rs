@@ -142,6 +142,11 @@ impl Running {
         Self(Arc::clone(exchanges))
     }
 
+    /// One more, that ends by itself.
+    pub(super) fn another(&self) -> Self {
+        Self::begin(&self.0)
+    }
+
     pub(super) fn switch(&self, switched: Switched) {
         self.0.switch(switched);
     }

@@ -2,7 +2,9 @@
 
 use super::body::{BodyTimeouts, RequestBody, ResponseBody, Running};
 use super::exchanges::Exchanges;
+use super::extended_connect::{self, ExtendedConnect};
 use super::upgrade;
+use crate::stack::drain::Notice;
 use crate::stack::upgrade::Upgrade;
 use crate::stack::{Request, Response};
 use a3s_layers::hop_by_hop::disarm;
@@ -29,6 +31,8 @@ use tower::util::{Oneshot, ServiceExt};
 pub(super) struct Exchange<S> {
     pub(super) service: S,
     pub(super) peer: Arc<Peer>,
+    /// For what goes on beside the connection's own task.
+    pub(super) notice: Notice,
     pub(super) exchanges: Arc<Exchanges>,
     pub(super) closing: Arc<AtomicBool>,
     pub(super) timeouts: BodyTimeouts,
@@ -61,7 +65,7 @@ where
             join_cookies(request.headers_mut());
         }
         // HTTP/1's parser has counted them, HTTP/2's has not.
-        let refusal = (request.headers().len() > self.max_headers).then(|| {
+        let mut refusal = (request.headers().len() > self.max_headers).then(|| {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             let shape = Shape::of(request.headers());
             Box::new(reject(
@@ -78,6 +82,14 @@ where
         if let Some(upgrade) = &upgrade {
             request.extensions_mut().insert(upgrade.clone());
         }
+        let connect = match request.method() == Method::CONNECT {
+            true => extended_connect::translate(&mut request, &self.peer, &self.notice),
+            false => None,
+        };
+        let connect = connect.transpose().unwrap_or_else(|unknown| {
+            refusal.get_or_insert(unknown);
+            None
+        });
         match self.peer.is_trusted() {
             true => remove_misspelt_forwarded(request.headers_mut()),
             false => remove_forwarded(request.headers_mut()),
@@ -97,6 +109,7 @@ where
             has_chunks: version > Version::HTTP_10,
             running: Some(running),
             upgrade,
+            connect,
             // HTTP/2 says it with GOAWAY, and has no `Connection`.
             closing: (version < Version::HTTP_2).then(|| Arc::clone(&self.closing)),
         }
@@ -149,6 +162,7 @@ pin_project! {
         has_chunks: bool,
         running: Option<Running>,
         upgrade: Option<Upgrade>,
+        connect: Option<Box<ExtendedConnect>>,
         closing: Option<Arc<AtomicBool>>,
     }
 }
@@ -169,7 +183,9 @@ where
             drop_body(&mut response);
         }
         let running = this.running.take().expect("polled after it was ready");
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if let Some(connect) = this.connect.take() {
+            connect.settle(&mut response, &running);
+        } else if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             upgrade::settle(&mut response, this.upgrade.take(), &running);
         }
         let is_closing = this

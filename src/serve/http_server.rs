@@ -87,6 +87,7 @@ impl<S> HttpServer<S> {
         }
         let mut h2 = http2::Builder::new(Streams::new(limits.idle_timeout));
         h2.timer(TokioTimer::new())
+            .enable_connect_protocol()
             .adaptive_window(false)
             .initial_stream_window_size(H2_STREAM_WINDOW)
             .initial_connection_window_size(H2_CONNECTION_WINDOW)
@@ -155,6 +156,7 @@ where
         let service = Exchange {
             service: service.clone(),
             peer: Arc::clone(&peer),
+            notice: ticket.notice(),
             exchanges: Arc::clone(&exchanges),
             closing: Arc::clone(&closing),
             timeouts: BodyTimeouts {

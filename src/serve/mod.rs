@@ -4,6 +4,7 @@ mod body;
 mod drive;
 mod exchange;
 mod exchanges;
+mod extended_connect;
 mod guard;
 pub mod http_server;
 pub mod listener;

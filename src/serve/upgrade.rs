@@ -56,6 +56,17 @@ pub(super) struct Switched {
 }
 
 impl Switched {
+    /// Takes out of a 101 what goes on; none where nothing does.
+    pub(super) fn take(response: &mut Response) -> Option<Self> {
+        let handover = response.extensions_mut().remove::<Handover>()?;
+        let headers = response.headers_mut();
+        for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE] {
+            headers.remove(name);
+        }
+        let goes_on = std::mem::take(response.body_mut());
+        Some(Self { handover, goes_on })
+    }
+
     /// Runs what goes on, to its end or that of the drain.
     pub(super) async fn go_on(
         self,
@@ -81,23 +92,20 @@ impl Switched {
     }
 }
 
-/// Makes of a 101 what the client may see, and notes what goes on. One that nobody asked for is no answer.
+/// Makes of a 101 what the client of HTTP/1.1 may see, and notes what goes on. One that nobody asked for is no answer.
 pub(super) fn settle(response: &mut Response, asked: Option<Upgrade>, running: &Running) {
-    let handover = response.extensions_mut().remove::<Handover>();
-    let Some((upgrade, handover)) = asked.zip(handover) else {
-        *response = unasked();
+    let Some((upgrade, switched)) = asked.zip(Switched::take(response)) else {
+        *response = failed();
         return;
     };
     let headers = response.headers_mut();
-    headers.remove(CONTENT_LENGTH);
-    headers.remove(TRANSFER_ENCODING);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, upgrade.protocol().clone());
-    let goes_on = std::mem::take(response.body_mut());
-    running.switch(Switched { handover, goes_on });
+    running.switch(switched);
 }
 
-fn unasked() -> Response {
+/// What is said for an answer that is none.
+pub(super) fn failed() -> Response {
     let status = StatusCode::BAD_GATEWAY;
     reject(status, "the upstream server failed", Shape::default())
 }
