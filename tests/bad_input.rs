@@ -620,12 +620,18 @@ async fn a_malformed_h2_request_gets_a_stream_error_or_400() {
             (":path", "/bad"),
         ],
         vec![(":method", "CONNECT"), (":authority", "test.example:80")],
+        with(":protocol", "websocket"),
+        vec![
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":authority", "test.example"),
+        ],
         vec![
             (":method", "CONNECT"),
             (":protocol", "websocket"),
             (":scheme", "http"),
             (":authority", "test.example"),
-            (":path", "/bad"),
+            (":path", "/.."),
         ],
     ] {
         let mut frames = scene.gateway.frames().await;

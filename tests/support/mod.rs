@@ -23,11 +23,13 @@ pub mod redis;
 pub mod rogue;
 pub mod running;
 pub mod server;
+pub mod switch;
 pub mod talk;
 pub mod tls;
 pub mod tools;
 pub mod udp;
 pub mod wire;
+pub mod witness;
 
 pub use client::{Client, Reply, request};
 pub use dns::{Dns, Says};
@@ -42,6 +44,7 @@ pub use server::{Seen, Server, Upload};
 pub use talk::Talk;
 pub use udp::{UdpClient, UdpServer};
 pub use wire::{Answer, End, Wire};
+pub use witness::Witness;
 
 use std::time::Duration;
 

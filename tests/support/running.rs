@@ -27,12 +27,18 @@ fn program() -> PathBuf {
 impl Process {
     /// Starts on a file with this text, and waits until the entrypoints listen that are named.
     pub async fn start(text: &str, entrypoints: &[&str]) -> Self {
+        Self::start_with(text, entrypoints, &[]).await
+    }
+
+    /// The same, with more on its command line.
+    pub async fn start_with(text: &str, entrypoints: &[&str], arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("gateway.hcl");
         std::fs::write(&file, text).unwrap();
         let mut child = Command::new(program())
             .arg("--config")
             .arg(&file)
+            .args(arguments)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program");

@@ -1,0 +1,157 @@
+//! WebSockets through the gateway, as the client and the server of others see them.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod support;
+
+use serde_json::json;
+use std::process::Command;
+use support::tools::python;
+use support::{Setup, TestGateway, Witness, eventually, within};
+
+/// An echo server of others, and a gateway before it.
+struct Scene {
+    server: Witness,
+    setup: Setup,
+    gateway: TestGateway,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        Self::with(|setup| setup).await
+    }
+
+    async fn with(change: impl FnOnce(Setup) -> Setup) -> Self {
+        let mut server = Witness::start(python("websocket_server.py"));
+        let port = server.line().await.expect("a port");
+        let setup = change(Setup::to(format!("http://127.0.0.1:{port}")));
+        let gateway = setup.start().await;
+        Self {
+            server,
+            setup,
+            gateway,
+        }
+    }
+
+    fn port(&self) -> String {
+        self.gateway.address().port().to_string()
+    }
+
+    fn client(&self, arguments: &[&str]) -> Command {
+        let mut command = python("websocket_client.py");
+        command.arg(format!("ws://127.0.0.1:{}/chat", self.port()));
+        command.args(arguments);
+        command
+    }
+
+    fn h2_client(&self, mode: &str) -> Command {
+        let mut command = python("websocket_h2.py");
+        command.args([&self.port(), mode]);
+        command
+    }
+}
+
+#[tokio::test]
+async fn everything_that_the_protocol_has_goes_through() {
+    let mut scene = Scene::new().await;
+    let host = format!("127.0.0.1:{}", scene.port());
+    Witness::start(scene.client(&["talk"])).ends_well().await;
+    for _ in 0..2 {
+        let seen = format!("open /chat chat {host} http://origin.test c=1 - 127.0.0.1");
+        scene.server.says(&seen).await;
+        scene.server.says("closed 4000 enough").await;
+    }
+    let seen = format!("open /chat None {host} - - - 127.0.0.1");
+    scene.server.says(&seen).await;
+    scene.server.says("closed 4001 leave").await;
+}
+
+#[tokio::test]
+async fn everything_goes_through_streams_of_http2_as_well() {
+    let mut scene = Scene::new().await;
+    Witness::start(scene.h2_client("talk")).ends_well().await;
+    for _ in 0..2 {
+        let seen = "open /chat chat chat.test http://o.test c=1; d=2 - 127.0.0.1";
+        scene.server.says(seen).await;
+    }
+    let gateway = &scene.gateway;
+    for _ in 0..2 {
+        let line = scene.server.line().await.unwrap();
+        assert!(["closed 4000 enough", "closed 4001 leave"].contains(&&*line));
+    }
+    eventually("they are counted", || {
+        gateway.metric("gateway_router_requests_total{router=\"all\",code=\"1xx\"}") == Some(2.0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_shutdown_takes_leave_of_both_sides() {
+    let mut scene = Scene::new().await;
+    let mut h1 = Witness::start(scene.client(&["wait"]));
+    let mut h2 = Witness::start(scene.h2_client("wait"));
+    for client in [&mut h1, &mut h2] {
+        client.says("open").await;
+    }
+    within("the shutdown", scene.gateway.shutdown()).await;
+    for mut client in [h1, h2] {
+        client.says("closed 1001").await;
+        client.ends_well().await;
+    }
+    let mut lines = Vec::new();
+    for _ in 0..4 {
+        lines.push(scene.server.line().await.unwrap());
+    }
+    let closed = lines.iter().filter(|line| line.starts_with("closed 1001"));
+    assert_eq!(closed.count(), 2, "{lines:?}");
+}
+
+#[tokio::test]
+async fn open_ones_live_through_reloads() {
+    let scene = Scene::new().await;
+    let mut clients = Witness::start(scene.client(&["hold", "5"]));
+    clients.says("open").await;
+    for round in 0..500 {
+        // Nothing of what they began with is there afterwards.
+        let setup = match round % 2 {
+            0 => Setup::new()
+                .route("other", "Path(`/other`)", "gone")
+                .set("services/gone/respond/status", 410),
+            _ => scene.setup.clone(),
+        };
+        scene.gateway.become_(&setup).await;
+        if round % 100 == 0 {
+            clients.tell("still");
+            clients.says("echoed still").await;
+        }
+    }
+    clients.tell("still");
+    clients.says("echoed still").await;
+}
+
+#[tokio::test]
+async fn who_may_not_come_in_gets_no_tunnel() {
+    let mut scene = Scene::with(|setup| {
+        setup
+            .set(
+                "middlewares/keys",
+                json!({ "type": "api-key", "keys": { "ada": "sesame" } }),
+            )
+            .set("routers/all/middlewares", json!(["keys"]))
+    })
+    .await;
+    let ask = |key: &str| {
+        format!(
+            "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{key}\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+    };
+    let mut wire = scene.gateway.wire().await;
+    wire.send(ask("")).await;
+    assert_eq!(wire.answer().await.status(), 401);
+    // The connection is as good as any for the next try.
+    wire.send(ask("X-API-Key: sesame\r\n")).await;
+    assert_eq!(wire.head().await.status(), 101);
+    let line = scene.server.line().await.unwrap();
+    assert!(line.starts_with("open /chat"), "{line}");
+}
