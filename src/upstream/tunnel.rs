@@ -1,7 +1,7 @@
 //! What goes on between a client and a server whose connections were switched to another protocol: bytes, both ways.
 
 use super::connect::Origin;
-use super::copy::{Ahead, Watch, copy};
+use super::copy::{Ahead, Watch, copy, is_idle};
 use super::side::Side;
 use crate::stack::Socket;
 use crate::stack::drain::Phase;
@@ -24,8 +24,8 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    /// To the server of `origin`, of which these bytes were read already. It ends where nothing comes of either side
-    /// for the timeout, or up to twice that.
+    /// To the server of `origin`, of which these bytes were read already. It ends where nothing goes either way for
+    /// the timeout.
     pub(super) fn new(
         origin: Arc<Origin>,
         server: Socket,
@@ -64,20 +64,18 @@ impl Tunnel {
             server.take_leave(Phase::Closing, notice.clone(), false, &ahead.of_server);
             client.take_leave(Phase::ClosingIdle, notice, true, &[]);
         }
-        let copied = tokio::select! {
-            copied = copy(&mut client, server, ahead, Watch::default()) => copied,
-            () = still(&traffic, self.idle_timeout) => {
-                course.why = "idle";
+        let watch = Watch {
+            idle: Some(self.idle_timeout),
+            ..Watch::default()
+        };
+        let error = match copy(&mut client, server, ahead, watch).await {
+            Err(error) if !is_idle(&error) => error,
+            ended => {
+                course.why = if ended.is_ok() { "ended" } else { "idle" };
                 client.finish();
                 server.finish();
                 return Ok(());
             }
-        };
-        let Err(error) = copied else {
-            course.why = "ended";
-            client.finish();
-            server.finish();
-            return Ok(());
         };
         let (why, failure) = match client.has_broken() {
             true => ("the client broke off", Failure::RequestBody),
@@ -85,18 +83,6 @@ impl Tunnel {
         };
         course.why = why;
         Err(UpstreamError::new(failure, error).into())
-    }
-}
-
-/// Ends where no bytes go for so long, or up to twice that.
-async fn still(traffic: &Traffic, timeout: Duration) {
-    let mut before = None;
-    loop {
-        let now = Some((traffic.received(), traffic.sent()));
-        if now == std::mem::replace(&mut before, now) {
-            return;
-        }
-        tokio::time::sleep(timeout).await;
     }
 }
 
@@ -133,38 +119,5 @@ impl Drop for Course {
             why = self.why,
             "a switched connection has ended"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::time::{sleep, timeout};
-
-    #[tokio::test(start_paused = true)]
-    async fn only_a_tunnel_in_which_nothing_moves_is_still() {
-        const IDLE: Duration = Duration::from_secs(10);
-        let almost = IDLE - Duration::from_millis(1);
-        let traffic = Traffic::new();
-        let began = Instant::now();
-        let talk = async {
-            for turn in 0..5 {
-                sleep(almost).await;
-                match turn % 2 {
-                    0 => traffic.count_sent(1),
-                    _ => traffic.count_received(1),
-                }
-            }
-            began.elapsed()
-        };
-        let (end, last) = tokio::join!(
-            async {
-                let ended = timeout(100 * IDLE, still(&traffic, IDLE)).await;
-                ended.ok().map(|()| began.elapsed())
-            },
-            talk
-        );
-        let silence = end.unwrap() - last;
-        assert!((IDLE..=2 * IDLE).contains(&silence), "{silence:?}");
     }
 }
