@@ -283,6 +283,16 @@ async fn at_the_end_clients_are_told() {
     }
 }
 
+#[tokio::test]
+async fn channels_are_shared_with_clients_in_streams_of_http2() {
+    let gateway = setup().start().await;
+    let mut client = tools::python("hub_h2.py");
+    client.arg(gateway.address().port().to_string());
+    let output = tokio::task::spawn_blocking(move || client.output());
+    let output = within("the client ends", output).await.unwrap().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
 /// Runs a crowd of clients at a hub; see the program.
 async fn crowd(url: String, readers: u32, sleepers: u32, messages: u32, bytes: u32) -> Output {
     let numbers = [readers, sleepers, messages, bytes].map(|number| number.to_string());
