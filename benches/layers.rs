@@ -122,6 +122,7 @@ fn service(case: &Case) -> HttpService {
         services: Services::new(),
         addresses: Default::default(),
         middlewares: Middlewares::new(),
+        tls: Default::default(),
         types: Arc::default(),
     };
     let compiled = compile(&config, &kept).expect("it names no files");

@@ -58,6 +58,7 @@ fn route() -> HttpService {
         services: Services::new(),
         addresses: Default::default(),
         middlewares: Middlewares::new(),
+        tls: Default::default(),
         types: Arc::default(),
     };
     let compiled = compile(&config, &kept).expect("it names no files");

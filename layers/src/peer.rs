@@ -24,6 +24,9 @@ use std::sync::Arc;
 /// `X-Forwarded-For`.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// `X-Forwarded-Client-Cert`: who the client is by its certificate, in Envoy's form.
+pub const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+
 /// `X-Forwarded-Proto`.
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -66,6 +69,10 @@ pub struct TlsSession {
     pub alpn: Option<Box<[u8]>>,
     /// The version, as `TLSv1.3`.
     pub version: &'static str,
+    /// What was asked of the client: 0 for nothing, and the same number for the same authorities and terms.
+    pub asked: u64,
+    /// What the certificate of the client says, in the form of [`X_FORWARDED_CLIENT_CERT`]; none where it has shown none.
+    pub client: Option<HeaderValue>,
 }
 
 impl Peer {

@@ -5,7 +5,8 @@ use super::datagram::{self, UdpRoutes};
 use super::middleware::Layers;
 use super::route::Routes;
 use super::stream::{self, TcpRoutes};
-use super::{CompileError, CompiledEntrypoint, Connections, Kept, Serves, tls};
+use super::tls::Tls;
+use super::{CompiledEntrypoint, Connections, Kept, Serves};
 use crate::config::{EncodedSlash, EntrypointConfig, GatewayConfig, HttpConfig, Protocol};
 use crate::dispatch::table::{Route, Table};
 use crate::rule::{self, Rule};
@@ -15,6 +16,7 @@ use crate::serve::tls::TlsLayer;
 use crate::stack::ConnectionLayer;
 use a3s_layers::connection::AllowLayer;
 use a3s_layers::peer::TrustedProxies;
+use std::sync::Arc;
 use tower::util::BoxCloneSyncServiceLayer;
 
 /// The name of the admin API's listener.
@@ -24,38 +26,33 @@ pub(super) fn entrypoint(
     name: &str,
     config: &EntrypointConfig,
     whole: &GatewayConfig,
-    routes: &Routes,
-    tcp_routes: &TcpRoutes,
-    udp_routes: &UdpRoutes,
+    (routes, tcp_routes, udp_routes): (&Routes, &TcpRoutes, &UdpRoutes),
     outer: &Layers<'_>,
-) -> Result<CompiledEntrypoint, CompileError> {
+    tls: Option<&Tls>,
+) -> CompiledEntrypoint {
     let listens = |router: &str| {
         let names = &whole.routers[router].entrypoints;
         names.is_empty() || names.iter().any(|listed| listed == name)
     };
-    let tls = |is_http| match &config.tls {
-        Some(tls) => {
-            let layer = TlsLayer::new(tls::terms(name, tls, is_http)?);
-            Ok(Some(BoxCloneSyncServiceLayer::new(layer)))
-        }
-        None => Ok(None),
+    let ends = |is_http| {
+        let layer = TlsLayer::new(Arc::clone(tls?.terms(is_http)));
+        Some(BoxCloneSyncServiceLayer::new(layer))
     };
     let mut own = tcp_routes
         .iter()
         .filter(|route| listens(&route.name))
         .peekable();
     let timeout = config.tls.as_ref().map(|tls| tls.handshake_timeout);
-    let connections = match own.peek() {
-        // What is agreed on with clients of HTTP is not what others ask for.
-        Some(_) => Some(stream::connections(own, tls(false)?.as_ref(), timeout)),
-        None => None,
-    };
+    // What is agreed on with clients of HTTP is not what others ask for.
+    let connections =
+        (own.peek().is_some()).then(|| stream::connections(own, ends(false).as_ref(), timeout));
     let serves = match config.protocol {
         Protocol::Http => {
             let routes = routes.iter().filter(|route| listens(route.name()));
             let routes = routes.map(|route| route.behind(&outer.http));
             let table = Table::new(routes.collect());
-            http(&config.http, table, tls(true)?, connections)
+            let table = table.asking(tls.map(Tls::asked).cloned());
+            http(&config.http, table, ends(true), connections)
         }
         Protocol::Tcp => Serves::Tcp(connections.unwrap_or_default()),
         Protocol::Udp => {
@@ -63,7 +60,7 @@ pub(super) fn entrypoint(
             datagram::serves(config, routes.cloned().collect())
         }
     };
-    Ok(CompiledEntrypoint {
+    CompiledEntrypoint {
         name: name.into(),
         address: config.address.clone(),
         protocol: config.protocol,
@@ -73,7 +70,7 @@ pub(super) fn entrypoint(
         admission: admission(config, outer),
         trusted_proxies: TrustedProxies::new(config.trusted_proxies.iter().copied()),
         serves,
-    })
+    }
 }
 
 /// Who it is comes first, and who is not allowed at all takes nobody's place.

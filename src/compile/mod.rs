@@ -6,10 +6,12 @@
 mod client;
 mod datagram;
 mod entrypoint;
+mod file;
 mod middleware;
 mod route;
 mod stream;
 mod tls;
+mod upkeep;
 mod upstream;
 
 use crate::config::{Address, GatewayConfig, Protocol};
@@ -31,6 +33,7 @@ use tower::util::BoxCloneSyncService;
 
 pub use entrypoint::ADMIN_ENTRYPOINT;
 pub use middleware::{CustomType, CustomTypes, Middleware, Middlewares};
+pub use tls::{AllTls, Tls};
 pub use upstream::{Pool, Service, Services};
 
 /// What names of servers stand for. One that could not be looked up yet stands for nothing.
@@ -51,6 +54,8 @@ pub struct Kept {
     pub addresses: Addresses,
     /// Its middlewares.
     pub middlewares: Middlewares,
+    /// TLS of its entrypoints.
+    pub tls: AllTls,
     /// Types of middlewares beside those that every gateway has.
     pub types: Arc<CustomTypes>,
 }
@@ -64,6 +69,8 @@ pub struct Compiled {
     pub services: Services,
     /// Its middlewares, to be kept likewise.
     pub middlewares: Middlewares,
+    /// TLS of its entrypoints, to be kept likewise.
+    pub tls: AllTls,
 }
 
 /// A listener to be, and what it leads to.
@@ -196,20 +203,20 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
     let routes = route::routes(config, kept, &services, &middlewares)?;
     let tcp_routes = stream::routes(config, &services, &middlewares)?;
     let udp_routes = datagram::routes(config, &services)?;
+    let tls = tls::all(config, kept)?;
     let entrypoints = config
         .entrypoints
         .iter()
         .map(|(name, entrypoint)| {
             let outer = middleware::layers(&entrypoint.middlewares, config, &middlewares)?;
-            entrypoint::entrypoint(
+            Ok(entrypoint::entrypoint(
                 name,
                 entrypoint,
                 config,
-                &routes,
-                &tcp_routes,
-                &udp_routes,
+                (&routes, &tcp_routes, &udp_routes),
                 &outer,
-            )
+                tls.get(&**name),
+            ))
         })
         .chain(entrypoint::admin(config, kept).map(Ok))
         .collect::<Result<_, CompileError>>()?;
@@ -217,5 +224,6 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
         entrypoints,
         services,
         middlewares,
+        tls,
     })
 }

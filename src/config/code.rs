@@ -80,6 +80,7 @@ codes! {
     PlainSecret = "W009", "A secret stands in the file as it is, where a hash would do.";
     WeakSecret = "W010", "A secret is so short that it can be guessed.";
     WideCache = "W011", "An answer for one page is remembered for all.";
+    Expired = "W012", "A certificate has expired.";
 }
 
 impl Code {

@@ -11,7 +11,7 @@ use super::source::{At, Files};
 use super::syntax;
 use super::tree::Map;
 use super::walk::Scope;
-use super::{GatewayConfig, ProvidersConfig};
+use super::{GatewayConfig, ProvidersConfig, TlsConfig};
 use hcl_edit::structure::Body;
 use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -321,6 +321,15 @@ fn resolve(config: &mut GatewayConfig, base: &Path) {
         for file in middleware.settings_mut().files() {
             *file = base.join(&*file);
         }
+    }
+    let entrypoints = config.entrypoints.values_mut();
+    let routers = config.routers.values_mut();
+    let files = entrypoints
+        .filter_map(|each| each.tls.as_mut())
+        .flat_map(TlsConfig::files_mut)
+        .chain(routers.filter_map(|router| router.tls.as_mut()?.ca_file_mut()));
+    for file in files {
+        *file = base.join(&*file);
     }
     for service in config.services.values_mut() {
         let Some(balancer) = &mut service.load_balancer else {

@@ -60,12 +60,35 @@ impl TlsConfig {
     }
 }
 
+impl TlsConfig {
+    /// All files that it names.
+    pub(super) fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let own = [self.cert_file.as_mut(), self.key_file.as_mut()];
+        let others = self.certificates.iter_mut();
+        let authorities = self.client_auth.as_mut();
+        own.into_iter()
+            .flatten()
+            .chain(others.flat_map(|each| [&mut each.cert_file, &mut each.key_file]))
+            .chain(authorities.map(|auth| &mut auth.ca_file))
+    }
+}
+
+impl RouterTlsConfig {
+    /// The file with the authorities, if there is one.
+    pub(super) fn ca_file_mut(&mut self) -> Option<&mut PathBuf> {
+        self.client_auth.as_mut().map(|auth| &mut auth.ca_file)
+    }
+}
+
 /// TLS of a router's clients.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouterTlsConfig {
     /// Whether TLS goes to the servers as it comes: they have the certificates. Of connections only.
     pub passthrough: bool,
+    /// Asks clients who they are that come to the host names of the rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_auth: Option<ClientAuthConfig>,
 }
 
 /// A certificate.

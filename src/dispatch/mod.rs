@@ -82,12 +82,16 @@ impl RequestDispatcher {
             return Err(Malformed::Path.into());
         }
         let client = request.extensions().get::<Client>();
-        let client_ip = client.ok_or(Refusal::UnknownClient)?.ip();
+        let client = client.ok_or(Refusal::UnknownClient)?;
         let table = self.table.load();
-        request::with_facts(request, client_ip, |facts| {
-            table.find(facts).map(|route| route.service.clone())
+        let asked = table.asked().zip(client.peer().tls());
+        request::with_facts(request, client.ip(), |facts| {
+            if asked.is_some_and(|(asked, tls)| !asked.allows(facts.host, tls.asked)) {
+                return Err(Refusal::Misdirected);
+            }
+            let route = table.find(facts).ok_or(Refusal::NoRoute)?;
+            Ok(route.service.clone())
         })
-        .ok_or(Refusal::NoRoute)
     }
 }
 
@@ -119,6 +123,8 @@ enum Refusal {
     Malformed(Malformed),
     /// No rule may judge a client that the server has not named.
     UnknownClient,
+    /// Its connection was made on other terms than its host asks for.
+    Misdirected,
     NoRoute,
 }
 
@@ -132,6 +138,10 @@ impl Refusal {
     fn answer(&self, headers: &HeaderMap, version: Version) -> Response {
         let (status, message) = match self {
             Self::NoRoute => (StatusCode::NOT_FOUND, "no route matches"),
+            Self::Misdirected => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "this host asks for a connection of its own",
+            ),
             Self::UnknownClient => (StatusCode::INTERNAL_SERVER_ERROR, "unknown client address"),
             Self::Malformed(malformed @ Malformed::Connect) => {
                 (StatusCode::METHOD_NOT_ALLOWED, malformed.message())
@@ -141,7 +151,9 @@ impl Refusal {
         let mut response = reject(status, message, Shape::of(headers));
         // Whoever sends what is malformed may mean something else by the bytes that follow, too. HTTP/2
         // frames them and knows no such header.
-        if matches!(self, Self::Malformed(_)) && version < Version::HTTP_2 {
+        // A client that is misdirected needs another connection anyway.
+        let ends = matches!(self, Self::Malformed(_) | Self::Misdirected);
+        if ends && version < Version::HTTP_2 {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }

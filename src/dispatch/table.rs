@@ -7,6 +7,7 @@
 
 use crate::rule::{Facts, HostPattern, HostSet, PathPattern, PathSet, Rule};
 use crate::stack::HttpService;
+use crate::stack::asked::Asked;
 use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub struct Table<S = HttpService> {
     suffixes: HashMap<Box<str>, Bucket, RandomState>,
     /// Routes that need no particular host.
     rest: Bucket,
+    asked: Option<Arc<Asked>>,
 }
 
 impl<S> Default for Table<S> {
@@ -73,6 +75,18 @@ struct Node {
 }
 
 impl<S> Table<S> {
+    /// Beside the routes, what is `asked` of clients by the host that they come to, when their connection is encrypted.
+    /// Both change at once: nobody reaches a route who was not asked for what it asks for.
+    pub fn asking(mut self, asked: Option<Arc<Asked>>) -> Self {
+        self.asked = asked;
+        self
+    }
+
+    /// What is asked of clients, if anything is known of that.
+    pub fn asked(&self) -> Option<&Arc<Asked>> {
+        self.asked.as_ref()
+    }
+
     /// Orders and indexes routes given in the order of their declaration.
     pub fn new(mut routes: Vec<Route<S>>) -> Self {
         // Stable: what was declared first stays first among equals.
@@ -118,6 +132,7 @@ impl<S> Table<S> {
             suffixes: finish(suffixes),
             rest: rest.finish(),
             routes: routes.into(),
+            asked: None,
         }
     }
 

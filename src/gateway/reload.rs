@@ -40,6 +40,7 @@ pub(super) struct Running {
     retiring: JoinSet<()>,
     services: compile::Services,
     middlewares: compile::Middlewares,
+    tls: compile::AllTls,
     /// What follows the names of servers.
     resolver: Resolver,
     health: Health,
@@ -54,6 +55,7 @@ impl Running {
             retiring: JoinSet::new(),
             services: compile::Services::default(),
             middlewares: compile::Middlewares::default(),
+            tls: compile::AllTls::default(),
             resolver: Resolver::default(),
             health: Health::new(),
             shutdown_timeout: Duration::ZERO,
@@ -190,6 +192,7 @@ impl Shared {
                 .map_or_else(Default::default, |running| running.resolver.addresses()),
             middlewares: running
                 .map_or_else(Default::default, |running| running.middlewares.clone()),
+            tls: running.map_or_else(Default::default, |running| running.tls.clone()),
             types: Arc::clone(&self.types),
         }
     }
@@ -256,6 +259,8 @@ impl Shared {
             std::mem::replace(&mut running.services, compiled.services),
             std::mem::replace(&mut running.middlewares, compiled.middlewares),
         );
+        running.tls = compiled.tls;
+        running.tls.values().for_each(compile::Tls::start_upkeep);
         // Before the first request is sent to them: all at once, for a pool may have many names.
         let addresses = names.addresses();
         for pool in running.services.values().flat_map(compile::Service::pools) {

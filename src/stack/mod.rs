@@ -1,10 +1,14 @@
 //! The shapes that flow through the house: one request, one response, one kind of service.
 
+pub mod asked;
+pub mod client_auth;
 pub(crate) mod conduct;
 pub mod crypto;
 pub mod drain;
 mod frames;
 pub mod hello;
+pub mod identity;
+pub mod names;
 pub mod proxy_header;
 mod socket;
 pub mod udp;

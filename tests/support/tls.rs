@@ -1,13 +1,20 @@
 //! An authority of our own, and what it certifies.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, SanType,
+};
 use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use std::path::PathBuf;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// A certificate authority, with a directory for what goes into files.
 pub struct Authority {
@@ -62,6 +69,71 @@ impl Authority {
         )
     }
 
+    /// As [`Authority::files`], for several names, in files called `file`.
+    pub fn pair(&self, file: &str, names: &[&str]) -> (String, String) {
+        let (chain, key) = self.issue_for(names);
+        let (cert_file, key_file) = (
+            self.path(&format!("{file}.pem")),
+            self.path(&format!("{file}.key")),
+        );
+        // The key first: whoever reads the two meanwhile finds that they do not go together.
+        write(&key_file, &key);
+        write(&cert_file, &chain);
+        (
+            cert_file.display().to_string(),
+            key_file.display().to_string(),
+        )
+    }
+
+    /// A certificate for several names, and its key.
+    pub fn issue_for(&self, names: &[&str]) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let params = CertificateParams::new(names).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// The files of a client's certificate, with this subject and URI, and of its key.
+    pub fn client(&self, subject: &str, uri: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, subject);
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let (cert_file, key_file) = (self.path("client.pem"), self.path("client.key"));
+        write(&cert_file, &certificate.pem());
+        write(&key_file, &key.serialize_pem());
+        (
+            cert_file.display().to_string(),
+            key_file.display().to_string(),
+        )
+    }
+
+    /// A client that believes this authority, and offers these protocols.
+    pub fn trusting(&self, alpn: &[&str]) -> rustls::ClientConfig {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        self.trusting_with(provider, alpn)
+    }
+
+    /// The same, with cryptography of its own.
+    pub fn trusting_with(
+        &self,
+        provider: Arc<rustls::crypto::CryptoProvider>,
+        alpn: &[&str],
+    ) -> rustls::ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    }
+
     fn certify(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -93,4 +165,25 @@ impl Authority {
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config
     }
+}
+
+/// Writes a file as those do that others read meanwhile: there is either the old one or the new.
+pub fn write(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::rename(new, path).unwrap();
+}
+
+/// A stream to `name` at `address`, once hands are shaken.
+pub async fn connect(
+    config: rustls::ClientConfig,
+    address: SocketAddr,
+    name: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    super::within("a handshake", connector.connect(name, stream)).await
 }

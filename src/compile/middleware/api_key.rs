@@ -1,7 +1,7 @@
 //! `type = "api-key"`.
 
 use super::Made;
-use super::file::Followed;
+use crate::compile::file::Followed;
 use crate::config::ApiKeyConfig;
 use crate::stack::erase;
 use a3s_layers::auth::api_key::ApiKeyLayer;
@@ -20,7 +20,7 @@ pub(super) fn layer(name: &str, config: &ApiKeyConfig) -> Result<Made, BoxError>
     }
     let mut made = Made::from(erase(layer.clone()));
     if let Some(file) = &config.keys_file {
-        let task = Followed::read(file)?.begin(name, move |text| {
+        let task = Followed::read(file)?.begin(&format!("middleware `{name}`"), move |text| {
             let mut keys = keys.clone();
             keys.add_lines(text)?;
             layer.set_keys(keys);

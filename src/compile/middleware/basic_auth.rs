@@ -1,7 +1,7 @@
 //! `type = "basic-auth"`.
 
 use super::Made;
-use super::file::Followed;
+use crate::compile::file::Followed;
 use crate::config::BasicAuthConfig;
 use crate::stack::erase;
 use a3s_layers::auth::basic_auth::BasicAuthLayer;
@@ -18,7 +18,7 @@ pub(super) fn layer(name: &str, config: &BasicAuthConfig) -> Result<Made, BoxErr
     }
     let mut made = Made::from(erase(layer.clone()));
     if let Some(file) = &config.users_file {
-        let task = Followed::read(file)?.begin(name, move |text| {
+        let task = Followed::read(file)?.begin(&format!("middleware `{name}`"), move |text| {
             let mut users = users.clone();
             users.add_lines(text)?;
             layer.set_users(users);

@@ -1,9 +1,9 @@
 //! `type = "jwt"`.
 
 use super::Made;
-use super::file::Followed;
-use super::upkeep::Task;
 use crate::compile::client::client;
+use crate::compile::file::Followed;
+use crate::compile::upkeep::Task;
 use crate::config::{HttpUrl, JwtConfig};
 use crate::stack::{Request, erase};
 use a3s_layers::auth::jwt::{
@@ -65,7 +65,7 @@ fn file_keys(
     let keys = FixedKeys::default();
     let replaced = keys.clone();
     let algorithms = algorithms.to_vec();
-    let task = Followed::read(file)?.begin(name, move |text| {
+    let task = Followed::read(file)?.begin(&format!("middleware `{name}`"), move |text| {
         replaced.replace(JwtConfig::public_keys(text, &algorithms)?);
         Ok(())
     })?;

@@ -8,7 +8,6 @@ mod circuit_breaker;
 mod compress;
 mod cors;
 mod error_pages;
-mod file;
 mod forward_auth;
 mod headers;
 mod ip_allow;
@@ -19,8 +18,8 @@ mod request_id;
 mod retry;
 mod rewrite;
 mod tcp_filter;
-mod upkeep;
 
+use super::upkeep::{Task, Upkeep};
 use super::upstream::Services;
 use super::{CompileError, Kept};
 use crate::config::{GatewayConfig, MiddlewareConfig};
@@ -32,7 +31,6 @@ use a3s_layers::timeout::TimeoutLayer;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tower::BoxError;
-use upkeep::{Task, Upkeep};
 
 /// The middlewares of a configuration, by name.
 pub type Middlewares = HashMap<Arc<str>, Middleware>;

@@ -174,6 +174,7 @@ fn is_own(name: &HeaderName) -> bool {
     matches!(
         &*name,
         "forwarded"
+            | "x-forwarded-client-cert"
             | "x-forwarded-for"
             | "x-forwarded-host"
             | "x-forwarded-port"

@@ -57,7 +57,7 @@ impl GatewayConfig {
         check.admin();
         check.dns();
         check.ranges();
-        check.entrypoints_tls();
+        check.tls_of_clients();
         check.routers();
         check.services();
         check.leads();

@@ -19,6 +19,7 @@ mod revisions;
 mod services;
 mod sticky;
 mod tcp;
+mod tls;
 mod udp;
 mod websocket_hub;
 

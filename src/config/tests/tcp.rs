@@ -137,7 +137,7 @@ fn what_is_for_the_other_is_told_where_it_is() {
         (
             "entrypoints = [\"db\"]",
             "entrypoints = [\"db\"]\n  tls { pass = true }",
-            &["9:9 E004 unknown key `pass`; known here: `passthrough`"],
+            &["9:9 E004 unknown key `pass`; known here: `passthrough`, `client_auth`"],
         ),
         (
             "  service = \"web\"",

@@ -1,16 +1,19 @@
 //! TLS with clients: a layer of connections that ends the encryption.
 
-mod identity;
+mod certificates;
 mod peek;
+mod told;
 
-pub use identity::{IdentityError, identity};
+pub use certificates::Certificates;
 pub use peek::PeekLayer;
 
+use crate::stack::asked::Asked;
 use crate::stack::drain::{Phase, Refusal, Ticket};
 use crate::stack::{Connection, Raw, Socket};
 use a3s_layers::peer::TlsSession;
+use arc_swap::ArcSwap;
 use bytes::{Buf, BytesMut};
-use rustls::server::{Accepted, AcceptedAlert, Acceptor, ClientHello};
+use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use rustls::{ProtocolVersion, ServerConfig};
 use std::convert::Infallible;
 use std::io;
@@ -20,6 +23,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::StartHandshake;
+use tokio_rustls::server::TlsStream;
 use tower::{Layer, Service};
 
 /// The longest ClientHello that is read: one that offers every post-quantum key share there is has a tenth of this.
@@ -31,13 +35,24 @@ pub struct TlsLayer {
     terms: Arc<Terms>,
 }
 
-/// What is agreed on with clients.
+/// What is agreed on with clients, by the name that they ask for.
 #[derive(Debug)]
 pub struct Terms {
+    /// In the order of what is asked of them.
+    agreed: Box<[ArcSwap<Agreed>]>,
+    asked: Arc<Asked>,
+    certificates: Arc<Certificates>,
+    sni_strict: bool,
+    handshake_timeout: Duration,
+}
+
+/// What is agreed on with clients of whom the same is asked.
+#[derive(Debug, Clone)]
+pub struct Agreed {
     /// Certificates, versions and protocols.
     pub config: Arc<ServerConfig>,
-    /// How long a handshake may take.
-    pub handshake_timeout: Duration,
+    /// What is asked of them: the [`ClientAuth::id`](crate::stack::client_auth::ClientAuth::id), or 0.
+    pub asked: u64,
 }
 
 impl TlsLayer {
@@ -98,7 +113,47 @@ where
     }
 }
 
+/// Tells a client that asks for a name that nobody has (RFC 6066, 3): the alert `unrecognized_name`.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
 impl Terms {
+    /// Agrees on `agreed`, each with those of whom `asked` says so. With `sni_strict` a client is refused whose name no
+    /// certificate is for; a handshake may take so long.
+    pub fn new(
+        agreed: Vec<Agreed>,
+        asked: Arc<Asked>,
+        certificates: Arc<Certificates>,
+        sni_strict: bool,
+        handshake_timeout: Duration,
+    ) -> Self {
+        Self {
+            agreed: agreed.into_iter().map(ArcSwap::from_pointee).collect(),
+            asked,
+            certificates,
+            sni_strict,
+            handshake_timeout,
+        }
+    }
+
+    /// What is asked of clients.
+    pub fn asked(&self) -> &Arc<Asked> {
+        &self.asked
+    }
+
+    /// Who we are.
+    pub fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
+    }
+
+    /// Agrees on something else with those of whom something else is asked from now on.
+    pub fn agree(&self, place: usize, agreed: Agreed) {
+        if let Some(there) = self.agreed.get(place) {
+            let asked = agreed.asked;
+            there.store(Arc::new(agreed));
+            self.asked.set(place, asked);
+        }
+    }
+
     async fn accept(&self, connection: Connection) -> io::Result<Connection> {
         let Connection {
             io,
@@ -118,8 +173,8 @@ impl Terms {
                 .map_err(|_| io::ErrorKind::TimedOut)?
         };
         let shaken: io::Result<_> = shaken.await;
-        let stream = shaken.inspect_err(|_| ticket.count(Refusal::Handshake))?;
-        let peer = Arc::new(peer.encrypted(session(stream.get_ref().1)));
+        let (stream, asked) = shaken.inspect_err(|_| ticket.count(Refusal::Handshake))?;
+        let peer = Arc::new(peer.encrypted(session(stream.get_ref().1, asked)));
         Ok(Connection {
             io: Socket::Tls(Box::new(stream.into())),
             ahead: BytesMut::new(),
@@ -133,16 +188,24 @@ impl Terms {
         &self,
         mut raw: Raw,
         ahead: BytesMut,
-    ) -> io::Result<tokio_rustls::server::TlsStream<Raw>> {
+    ) -> io::Result<(TlsStream<Raw>, u64)> {
         let accepted = hello(&mut raw, ahead).await?;
-        let config = self.config_for(&accepted.client_hello());
-        StartHandshake::from_parts(accepted, raw)
-            .into_stream(config)
-            .await
+        let Some(agreed) = self.agreed_with(accepted.client_hello().server_name()) else {
+            // Whoever does not take a few bytes at once does not get them.
+            let _ = raw.write_all(&UNRECOGNIZED_NAME).await;
+            return Err(io::Error::other("no certificate is for this name"));
+        };
+        let start = StartHandshake::from_parts(accepted, raw);
+        let stream = start.into_stream(Arc::clone(&agreed.config)).await?;
+        Ok((stream, agreed.asked))
     }
 
-    fn config_for(&self, _: &ClientHello<'_>) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
+    fn agreed_with(&self, name: Option<&str>) -> Option<Arc<Agreed>> {
+        if self.sni_strict && !self.certificates.has(name) {
+            return None;
+        }
+        let agreed = self.agreed.get(self.asked.place(name))?;
+        Some(agreed.load_full())
     }
 }
 
@@ -183,9 +246,12 @@ async fn tell(raw: &mut Raw, mut alert: AcceptedAlert) {
 }
 
 /// What was said and agreed on.
-fn session(connection: &rustls::ServerConnection) -> TlsSession {
+fn session(connection: &rustls::ServerConnection, asked: u64) -> TlsSession {
+    let client = connection.peer_certificates();
     TlsSession {
         server_name: connection.server_name().map(Into::into),
+        asked,
+        client: client.and_then(|chain| chain.first()).and_then(told::told),
         alpn: connection.alpn_protocol().map(Into::into),
         version: match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",

@@ -1,14 +1,14 @@
-//! What is to be done for a middleware beside requests: reading a file again, fetching keys, forgetting old clients.
+//! What is to be done beside requests: reading a file again, fetching keys, forgetting old clients.
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use tokio::task::JoinSet;
 
-/// It runs on the control plane's runtime, until the middleware is dropped.
-pub(in crate::compile) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// It runs on the control plane's runtime, until what it is for is dropped.
+pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The tasks of a middleware: not begun while the configuration is only a candidate, ended with the middleware.
+/// Tasks that are not begun while the configuration is only a candidate, and end when this is dropped.
 pub(super) struct Upkeep(Mutex<State>);
 
 struct State {
