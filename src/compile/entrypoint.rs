@@ -10,9 +10,9 @@ use super::{CompiledEntrypoint, Connections, Kept, Serves};
 use crate::config::{EncodedSlash, EntrypointConfig, GatewayConfig, HttpConfig, Protocol};
 use crate::dispatch::table::{Route, Table};
 use crate::rule::{self, Rule};
+use crate::serve::before::BeforeLayer;
 use crate::serve::http_server::HttpLimits;
-use crate::serve::proxy_protocol::ProxyProtocolLayer;
-use crate::serve::tls::TlsLayer;
+use crate::serve::proxy_protocol::ProxyProtocol;
 use crate::stack::ConnectionLayer;
 use a3s_layers::connection::AllowLayer;
 use a3s_layers::peer::TrustedProxies;
@@ -35,7 +35,7 @@ pub(super) fn entrypoint(
         names.is_empty() || names.iter().any(|listed| listed == name)
     };
     let ends = |is_http| {
-        let layer = TlsLayer::new(Arc::clone(tls?.terms(is_http)));
+        let layer = BeforeLayer::new(Arc::clone(tls?.terms(is_http)));
         Some(BoxCloneSyncServiceLayer::new(layer))
     };
     let mut own = tcp_routes
@@ -77,7 +77,8 @@ pub(super) fn entrypoint(
 fn admission(config: &EntrypointConfig, outer: &Layers<'_>) -> Vec<ConnectionLayer> {
     let proxy = config.proxy_protocol.as_ref().map(|proxy| {
         let trusted = TrustedProxies::new(proxy.trusted_ips.iter().copied());
-        BoxCloneSyncServiceLayer::new(ProxyProtocolLayer::new(trusted, proxy.header_timeout))
+        let proxy = ProxyProtocol::new(trusted, proxy.header_timeout);
+        BoxCloneSyncServiceLayer::new(BeforeLayer::new(proxy))
     });
     let allowed = &config.tcp_allowed_ips;
     let allow = (!allowed.is_empty()).then(|| AllowLayer::new(allowed.iter().copied()));

@@ -15,7 +15,8 @@ use super::{CompileError, Connections};
 use crate::config::{GatewayConfig, RouterConfig};
 use crate::dispatch::table::{Route, Table};
 use crate::rule::{Protocol, Rule};
-use crate::serve::tls::PeekLayer;
+use crate::serve::before::BeforeLayer;
+use crate::serve::tls::Peek;
 use crate::stack::{ConnectionLayer, ConnectionService};
 use crate::upstream::tcp::{TcpForward, Way};
 use std::sync::Arc;
@@ -110,10 +111,10 @@ pub(super) fn connections<'r>(
         }
     }
     // Nobody waits for the first words of a client whose server has the first word.
-    let peek = (!of_tls.is_empty()).then(|| PeekLayer::new(timeout.unwrap_or(HELLO_TIMEOUT)));
+    let peek = (!of_tls.is_empty()).then(|| Peek::new(timeout.unwrap_or(HELLO_TIMEOUT)));
     Connections {
         tls: Table::new(of_tls),
         any: Table::new(of_any),
-        peek: peek.map(BoxCloneSyncServiceLayer::new),
+        peek: peek.map(|peek| BoxCloneSyncServiceLayer::new(BeforeLayer::new(peek))),
     }
 }

@@ -1,5 +1,6 @@
 //! Serving clients: listeners, workers, and the HTTP server on each connection.
 
+pub mod before;
 mod body;
 mod drive;
 mod exchange;

@@ -1,63 +1,35 @@
-//! The PROXY protocol from those in front of us: a layer of connections that reads the header and goes by what it says.
+//! The PROXY protocol from those in front of us: reads the header of connections and goes by what it says.
 //!
 //! It is asked for, not looked for: where it is on, a connection without a header is refused, and so is one from a peer
 //! that is not trusted, before a byte of it is read. Whoever could choose whether there is a header could choose who he is.
 
+use super::before::Before;
 use crate::stack::drain::Phase;
 use crate::stack::proxy_header::{self, Addresses, HeaderError, Progress, Said};
 use crate::stack::{Connection, Socket};
 use a3s_layers::connection::HasPeer;
 use a3s_layers::peer::TrustedProxies;
 use bytes::Buf;
-use std::convert::Infallible;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tower::{Layer, Service};
 
 /// What is read at once: the usual header, and what the client says with it.
 const CHUNK: usize = 512;
 
 /// Goes by the headers of some peers, and refuses everybody else.
 #[derive(Debug, Clone)]
-pub struct ProxyProtocolLayer {
-    terms: Terms,
-}
-
-#[derive(Debug, Clone)]
-struct Terms {
+pub struct ProxyProtocol {
     trusted: TrustedProxies,
     timeout: Duration,
 }
 
-impl ProxyProtocolLayer {
+impl ProxyProtocol {
     /// Believes the headers of those who are `trusted`. A header must be there within `timeout`.
     pub fn new(trusted: TrustedProxies, timeout: Duration) -> Self {
-        Self {
-            terms: Terms { trusted, timeout },
-        }
+        Self { trusted, timeout }
     }
-}
-
-impl<S> Layer<S> for ProxyProtocolLayer {
-    type Service = ProxyProtocol<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        ProxyProtocol {
-            inner,
-            terms: self.terms.clone(),
-        }
-    }
-}
-
-/// The service made by [`ProxyProtocolLayer`]. Always ready, as connections' services are.
-#[derive(Debug, Clone)]
-pub struct ProxyProtocol<S> {
-    inner: S,
-    terms: Terms,
 }
 
 /// Why a connection is refused.
@@ -75,48 +47,29 @@ enum Refused {
     CutOff,
 }
 
-impl<S> Service<Connection> for ProxyProtocol<S>
-where
-    S: Service<Connection, Response = (), Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
-{
-    type Response = ();
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<(), Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut connection: Connection) -> Self::Future {
-        let ready = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, ready);
-        let terms = self.terms.clone();
-        Box::pin(async move {
-            match terms.read(&mut connection).await {
-                Ok(Said::Itself) => {}
-                Ok(Said::Proxied(Addresses {
-                    source,
-                    destination,
-                })) => {
-                    let peer = connection.peer.proxied(source, destination);
-                    connection.peer = Arc::new(peer);
-                }
-                Err(refused) => {
-                    let peer = connection.peer.address();
-                    tracing::debug!(%peer, error = %refused, "a connection is refused");
-                    connection.refuse();
-                    return Ok(());
-                }
+impl Before for ProxyProtocol {
+    async fn admit(self, mut connection: Connection) -> Option<Connection> {
+        match self.read(&mut connection).await {
+            Ok(Said::Itself) => {}
+            Ok(Said::Proxied(Addresses {
+                source,
+                destination,
+            })) => {
+                let peer = connection.peer.proxied(source, destination);
+                connection.peer = Arc::new(peer);
             }
-            inner.call(connection).await
-        })
+            Err(refused) => {
+                let peer = connection.peer.address();
+                tracing::debug!(%peer, error = %refused, "a connection is refused");
+                connection.refuse();
+                return None;
+            }
+        }
+        Some(connection)
     }
 }
 
-impl Terms {
+impl ProxyProtocol {
     /// Reads the header. What comes behind it stays with the connection.
     async fn read(&self, connection: &mut Connection) -> Result<Said, Refused> {
         if !self.trusted.contains(connection.peer_ip()) {

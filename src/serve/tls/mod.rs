@@ -1,12 +1,13 @@
-//! TLS with clients: a layer of connections that ends the encryption.
+//! TLS with clients: its end, before connections are served.
 
 mod certificates;
 mod peek;
 mod told;
 
 pub use certificates::Certificates;
-pub use peek::PeekLayer;
+pub use peek::Peek;
 
+use crate::serve::before::Before;
 use crate::stack::asked::Asked;
 use crate::stack::drain::{Phase, Refusal, Ticket};
 use crate::stack::{Connection, Raw, Socket};
@@ -15,25 +16,17 @@ use arc_swap::ArcSwap;
 use bytes::{Buf, BytesMut};
 use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use rustls::{ProtocolVersion, ServerConfig};
-use std::convert::Infallible;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
-use tower::{Layer, Service};
 
 /// The longest ClientHello that is read: one that offers every post-quantum key share there is has a tenth of this.
 const MAX_HELLO: usize = 64 * 1024;
-
-/// Ends the encryption of connections before they are served.
-#[derive(Debug, Clone)]
-pub struct TlsLayer {
-    terms: Arc<Terms>,
-}
 
 /// What is agreed on with clients, by the name that they ask for.
 #[derive(Debug)]
@@ -55,61 +48,14 @@ pub struct Agreed {
     pub asked: u64,
 }
 
-impl TlsLayer {
-    /// Agrees with clients on these terms.
-    pub fn new(terms: Arc<Terms>) -> Self {
-        Self { terms }
-    }
-}
-
-impl<S> Layer<S> for TlsLayer {
-    type Service = Tls<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Tls {
-            inner,
-            terms: Arc::clone(&self.terms),
-        }
-    }
-}
-
-/// The service made by [`TlsLayer`]. Always ready, as connections' services are.
-#[derive(Debug, Clone)]
-pub struct Tls<S> {
-    inner: S,
-    terms: Arc<Terms>,
-}
-
-impl<S> Service<Connection> for Tls<S>
-where
-    S: Service<Connection, Response = (), Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
-{
-    type Response = ();
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<(), Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, connection: Connection) -> Self::Future {
-        let ready = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, ready);
-        let terms = Arc::clone(&self.terms);
-        Box::pin(async move {
-            let peer = connection.peer.address();
-            // Boxed, so that a connection at work is not as large as one at its beginning.
-            match Box::pin(terms.accept(connection)).await {
-                Ok(connection) => inner.call(connection).await,
-                Err(error) => {
-                    tracing::debug!(%peer, %error, "a TLS handshake has failed");
-                    Ok(())
-                }
-            }
-        })
+/// Ends the encryption of connections.
+impl Before for Arc<Terms> {
+    async fn admit(self, connection: Connection) -> Option<Connection> {
+        let peer = connection.peer.address();
+        let accepted = self.accept(connection).await;
+        accepted
+            .inspect_err(|error| tracing::debug!(%peer, %error, "a TLS handshake has failed"))
+            .ok()
     }
 }
 
