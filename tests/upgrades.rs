@@ -4,9 +4,15 @@
 
 mod support;
 
+use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use support::switch::{ASK, GRANT, echo, says_and_hears, switched};
-use support::{Answer, End, Server, Setup, eventually, within};
+use support::tls::{Authority, connect};
+use support::{Answer, End, Server, Setup, Wire, eventually, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 #[tokio::test]
 async fn both_ends_see_the_handshake_and_then_bytes() {
@@ -329,4 +335,51 @@ async fn a_server_of_http2_alone_cannot_be_asked() {
     assert_eq!(answer.status(), 501);
     assert!(answer.text().contains("HTTP/2"), "{}", answer.text());
     assert_eq!(server.accepted(), 0);
+}
+
+/// A server that speaks TLS, and lets a connection go on; then it says what it is told.
+async fn echo_over_tls(config: rustls::ServerConfig) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut wire = Wire::new(stream);
+            if wire.try_head().await.is_some() && wire.try_send(GRANT).await.is_ok() {
+                let (mut reading, mut writing) = tokio::io::split(wire.into_io());
+                let _ = tokio::io::copy(&mut reading, &mut writing).await;
+                let _ = writing.shutdown().await;
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn both_ends_may_speak_tls() {
+    let authority = Authority::new();
+    let (cert, key) = authority.pair("a", &["a.test"]);
+    // It would rather speak HTTP/2, in which there is no such handshake.
+    let server = echo_over_tls(authority.server("127.0.0.1", &["h2", "http/1.1"], false)).await;
+    let setup = Setup::to(format!("https://{server}"))
+        .balancer("tls", json!({ "ca_file": authority.file() }))
+        .set(
+            "entrypoints/web/tls",
+            json!({ "cert_file": cert, "key_file": key }),
+        );
+    let gateway = setup.start().await;
+    let config = authority.trusting(&["http/1.1"]);
+    let stream = connect(config, gateway.address(), "a.test").await.unwrap();
+    let mut wire = Wire::new(stream);
+    wire.send(format!("{ASK}early")).await;
+    assert_eq!(wire.head().await.status(), 101);
+    assert_eq!(wire.exactly(5).await, b"early");
+    let long = "x".repeat(100_000);
+    wire.send(&long).await;
+    assert_eq!(wire.exactly(long.len()).await, long.as_bytes());
+    wire.end().await;
+    assert_eq!(wire.rest().await, (Vec::new(), End::Closed));
 }
