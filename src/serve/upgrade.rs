@@ -37,14 +37,13 @@ pub(super) fn asked(version: Version, headers: &HeaderMap) -> Option<Upgrade> {
 /// Whether it is one protocol, and another one than those that we speak.
 fn is_protocol(text: &[u8]) -> bool {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(byte);
-    let begins_with = |name: &[u8]| {
+    let begins_with = |name: &&[u8]| {
         let start = text.get(..name.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(name))
     };
-    let is_ours = text.eq_ignore_ascii_case(b"h2")
-        || text.eq_ignore_ascii_case(b"h2c")
-        || begins_with(b"http")
-        || begins_with(b"tls");
+    // With drafts and versions: `h2c-17`, `HTTP/2.0`.
+    let ours: [&[u8]; 5] = [b"h2", b"h3", b"http", b"spdy", b"tls"];
+    let is_ours = ours.iter().any(begins_with);
     !text.is_empty() && text.iter().all(is_token) && !is_ours
 }
 

@@ -23,6 +23,9 @@ impl Check<'_> {
                     self.report(&keys!["entrypoints", name, "tls"], problem);
                 }
                 self.entrypoint_tls(name, tls);
+                if entrypoint.protocol == Protocol::Http {
+                    self.alpn_of_http(name, tls);
+                }
             }
         }
         // What is asked of clients under a name, and who asks for it.
@@ -72,6 +75,21 @@ impl Check<'_> {
                 let place = keys!["entrypoints", name, "tls", "alpn", index];
                 self.report(&place, Problem::new(Code::InvalidValue, message));
             }
+        }
+    }
+
+    /// Clients who offer protocols are refused where none of theirs is there.
+    fn alpn_of_http(&mut self, name: &str, tls: &TlsConfig) {
+        let Some(protocols) = &tls.alpn else {
+            return;
+        };
+        let is_http = |protocol: &String| matches!(protocol.as_str(), "h2" | "http/1.1");
+        if !protocols.iter().any(is_http) {
+            let message =
+                format!("`{name}` is an entrypoint of HTTP, and its `alpn` names no HTTP");
+            let help = "the names are `h2` and `http/1.1`".to_owned();
+            let place = keys!["entrypoints", name, "tls", "alpn"];
+            self.report(&place, Problem::new(Code::InvalidValue, message).help(help));
         }
     }
 
@@ -162,6 +180,13 @@ impl Check<'_> {
             .map(|rule| rule.hosts());
         let hosts = match hosts {
             Ok(HostSet::OneOf(hosts)) if hosts.iter().all(is_server_name) => hosts,
+            Ok(HostSet::OneOf(hosts)) if !hosts.contains(&HostPattern::All) => {
+                let message = format!(
+                    "router `{name}` takes requests for an address, which is no name that clients come to in TLS"
+                );
+                self.report(&place, Problem::new(Code::Choice, message));
+                return;
+            }
             Ok(_) => {
                 let message = format!(
                     "router `{name}` takes requests for any host, and clients are asked by the name that they come to"

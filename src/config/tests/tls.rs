@@ -119,6 +119,14 @@ fn each_problem_is_told_where_it_is() {
             &["6:19 E006 the name of a protocol has 1 to 255 bytes"],
         ),
         (
+            block(&format!("{pair}\n    alpn = [\"HTTP/1.1\"]")),
+            "Path(`/`)",
+            "",
+            &[
+                "6:12 E006 `web` is an entrypoint of HTTP, and its `alpn` names no HTTP; the names are `h2` and `http/1.1`",
+            ],
+        ),
+        (
             block(&format!("{pair}\n    handshake_timeout = 0")),
             "Path(`/`)",
             "",
@@ -151,7 +159,7 @@ fn each_problem_is_told_where_it_is() {
             "Host(`127.0.0.1`)",
             asks,
             &[
-                "12:5 E013 router `web` takes requests for any host, and clients are asked by the name that they come to; write the names with Host()",
+                "12:5 E013 router `web` takes requests for an address, which is no name that clients come to in TLS",
             ],
         ),
         (
