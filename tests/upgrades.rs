@@ -179,7 +179,6 @@ async fn what_is_no_upgrade_is_passed_on_as_none() {
         get("Connection: upgrade\r\nUpgrade: H2"),
         get("Connection: upgrade\r\nUpgrade: h2c-17"),
         get("Connection: upgrade\r\nUpgrade: H2C/1"),
-        get("Connection: upgrade\r\nUpgrade: spdy/3"),
         get("Connection: upgrade\r\nUpgrade: HTTP/2.0"),
         get("Connection: upgrade\r\nUpgrade: TLS/1.2"),
         ask("GET / HTTP/1.0", both, ""),

@@ -41,8 +41,8 @@ fn is_protocol(text: &[u8]) -> bool {
         let start = text.get(..name.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(name))
     };
-    // With drafts and versions: `h2c-17`, `HTTP/2.0`.
-    let ours: [&[u8]; 5] = [b"h2", b"h3", b"http", b"spdy", b"tls"];
+    // With drafts and versions: `h2c-17`, `HTTP/2.0`. SPDY is not among them: tools for Kubernetes tunnel streams in it.
+    let ours: [&[u8]; 4] = [b"h2", b"h3", b"http", b"tls"];
     let is_ours = ours.iter().any(begins_with);
     !text.is_empty() && text.iter().all(is_token) && !is_ours
 }
