@@ -117,6 +117,7 @@ fn service(case: &Case) -> HttpService {
     let admin = service_fn(|_: Request| std::future::pending());
     let kept = Kept {
         metrics: Arc::new(Metrics::new(1)),
+        signals: Default::default(),
         admin: BoxCloneSyncService::new(admin),
         admin_listener: BoxCloneSyncService::new(admin),
         services: Services::new(),

@@ -5,7 +5,7 @@
 
 use a3s_gateway::compile::{Kept, Middlewares, Services, compile};
 use a3s_gateway::config::GatewayConfig;
-use a3s_gateway::stack::{HttpService, Request, Response, erase};
+use a3s_gateway::stack::{HttpService, Next, Request, Response, erase};
 use a3s_gateway::telemetry::metrics::Metrics;
 use axum::body::{Body, Bytes};
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
@@ -53,6 +53,7 @@ fn route() -> HttpService {
     let config = GatewayConfig::from_hcl(CONFIG).expect("the configuration is right");
     let kept = Kept {
         metrics: Arc::new(Metrics::new(1)),
+        signals: Default::default(),
         admin: BoxCloneSyncService::new(bare()),
         admin_listener: BoxCloneSyncService::new(bare()),
         services: Services::new(),
@@ -85,7 +86,7 @@ where
 fn bench(criterion: &mut Criterion) {
     let bare = bare();
     let erased: HttpService = BoxCloneSyncService::new(bare.clone());
-    let layered = erase(layer_fn(|inner: HttpService| inner)).layer(erased.clone());
+    let layered = erase(layer_fn(|inner: Next| inner)).layer(Next::new(erased.clone(), 1));
     let route = route();
     criterion.bench_function("stack/bare", |b| request(b, &bare));
     criterion.bench_function("stack/erased", |b| request(b, &erased));

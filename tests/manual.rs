@@ -1,4 +1,4 @@
-//! What the manual of protocols says.
+//! What the manuals of protocols and operations say.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
@@ -11,14 +11,20 @@ use std::fs;
 /// Each example stands alone, but for a service `backend` or `database` that is not its subject. The files that it
 /// names are there.
 #[test]
-fn every_example_of_the_manual_is_valid() {
+fn every_example_of_the_manuals_is_valid() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     let authority = support::tls::Authority::new();
     let (chain, key) = authority.issue("example.com");
     let ca = authority.pem();
-    let manual = include_str!("../docs/protocols.md");
-    for block in manual.split("```hcl\n").skip(1) {
+    let manuals = [
+        include_str!("../docs/protocols.md"),
+        include_str!("../docs/operations.md"),
+    ];
+    let blocks = manuals
+        .iter()
+        .flat_map(|manual| manual.split("```hcl\n").skip(1));
+    for block in blocks {
         let mut text = block.split("```").next().unwrap().to_owned();
         for (name, server) in [
             ("backend", "http://127.0.0.1:8080"),

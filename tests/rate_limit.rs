@@ -7,7 +7,7 @@ mod support;
 use a3s_gateway::Gateway;
 use a3s_gateway::config::GatewayConfig;
 use a3s_gateway::serve::listener::Bind;
-use a3s_gateway::stack::HttpService;
+use a3s_gateway::stack::Next;
 use a3s_layers::claims::Claims;
 use axum::body::Body;
 use http::{Request, Response};
@@ -175,7 +175,7 @@ async fn requests_are_counted_by_a_claim_of_a_verified_token() {
         }
     "#;
     // What `jwt` does, without a token.
-    let verified = layer_fn(|inner: HttpService| {
+    let verified = layer_fn(|inner: Next| {
         inner.map_request(|mut request: Request<Body>| {
             if let Some(sub) = request.headers().get("sub") {
                 let sub = sub.to_str().unwrap().into();

@@ -30,6 +30,7 @@ pub mod headers;
 pub mod hop_by_hop;
 pub mod in_flight;
 pub mod ip_allow;
+pub mod journal;
 pub mod key;
 pub mod mirror;
 mod networks;

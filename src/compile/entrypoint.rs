@@ -14,6 +14,7 @@ use crate::serve::before::BeforeLayer;
 use crate::serve::http_server::HttpLimits;
 use crate::serve::proxy_protocol::ProxyProtocol;
 use crate::stack::ConnectionLayer;
+use crate::telemetry::EntrypointSignals;
 use a3s_layers::connection::AllowLayer;
 use a3s_layers::peer::TrustedProxies;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub const ADMIN_ENTRYPOINT: &str = "admin@internal";
 pub(super) fn entrypoint(
     name: &str,
     config: &EntrypointConfig,
-    whole: &GatewayConfig,
+    (whole, kept): (&GatewayConfig, &Kept),
     (routes, tcp_routes, udp_routes): (&Routes, &TcpRoutes, &UdpRoutes),
     outer: &Layers<'_>,
     tls: Option<&Tls>,
@@ -69,6 +70,11 @@ pub(super) fn entrypoint(
             .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
         admission: admission(config, outer),
         trusted_proxies: TrustedProxies::new(config.trusted_proxies.iter().copied()),
+        signals: Some(Arc::new(EntrypointSignals::new(
+            name.into(),
+            kept.metrics.entrypoint(&name.into()),
+            Arc::clone(&kept.signals),
+        ))),
         serves,
     }
 }
@@ -107,6 +113,8 @@ pub(super) fn admin(config: &GatewayConfig, kept: &Kept) -> Option<CompiledEntry
         max_connections: None,
         admission: Vec::new(),
         trusted_proxies: TrustedProxies::default(),
+        // Whoever watches the gateway is no traffic of its.
+        signals: None,
         serves: http(&HttpConfig::default(), Table::new(vec![route]), None, None),
     })
 }

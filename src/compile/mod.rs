@@ -22,6 +22,7 @@ use crate::serve::udp::Belongs;
 use crate::stack::udp::SessionService;
 use crate::stack::{ConnectionLayer, ConnectionService, HttpService};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{EntrypointSignals, RunningSignals, Signals};
 use a3s_layers::peer::TrustedProxies;
 use std::collections::HashMap;
 use std::fmt;
@@ -44,6 +45,8 @@ pub type Addresses = HashMap<Arc<str>, Arc<[IpAddr]>>;
 pub struct Kept {
     /// Counters, which are never remade.
     pub metrics: Arc<Metrics>,
+    /// What is told of exchanges now.
+    pub signals: RunningSignals,
     /// The admin API as routers lead to it.
     pub admin: HttpService,
     /// The admin API of its own listener.
@@ -65,6 +68,8 @@ pub struct Kept {
 pub struct Compiled {
     /// The listeners that it wants, in the order of their declaration.
     pub entrypoints: Vec<CompiledEntrypoint>,
+    /// What is to be told of exchanges.
+    pub signals: Arc<Signals>,
     /// Its services, to be kept for the next configuration.
     pub services: Services,
     /// Its middlewares, to be kept likewise.
@@ -88,6 +93,8 @@ pub struct CompiledEntrypoint {
     pub admission: Vec<ConnectionLayer>,
     /// Whose forwarded headers are believed.
     pub trusted_proxies: TrustedProxies,
+    /// What is known of it to those who observe its exchanges; none where nobody does.
+    pub signals: Option<Arc<EntrypointSignals>>,
     /// What its connections are for.
     pub serves: Serves,
 }
@@ -212,7 +219,7 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
             Ok(entrypoint::entrypoint(
                 name,
                 entrypoint,
-                config,
+                (config, kept),
                 (&routes, &tcp_routes, &udp_routes),
                 &outer,
                 tls.get(&**name),
@@ -222,6 +229,7 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
         .collect::<Result<_, CompileError>>()?;
     Ok(Compiled {
         entrypoints,
+        signals: Arc::default(),
         services,
         middlewares,
         tls,

@@ -3,23 +3,26 @@
 //! | # | layer | sees |
 //! |---|---|---|
 //! | 1 | catch-panic | everything |
-//! | 2 | observe: the router's and the service's counts | request start, body end |
+//! | 2 | route: notes in the request's journal that this route serves it | requests |
 //! | 3 | the middlewares of the entrypoint, in their order | requests and responses |
 //! | 4 | the router's `timeout`, if it has one: 504, and later the body is cut | requests and responses |
 //! | 5 | the middlewares of the router | requests and responses |
 //! | 6 | rescue | errors, which become 502, 503, 504 |
 //! | 7 | the service's stack, shared by every router that names it | errors |
+//!
+//! Above it, at the entrypoint, each exchange is observed once, by the telemetry's `SignalsLayer`. Between two layers
+//! stands a [`Next`], which notes how far a request has come.
 
-use super::middleware::{Middlewares, layers};
+use super::middleware::{Link, Middlewares, layers};
 use super::upstream::{Services, Stack};
 use super::{CompileError, Kept};
 use crate::config::{ADMIN_SERVICE, GatewayConfig, RouterConfig};
 use crate::dispatch::table::Route;
 use crate::rule::{Protocol, Rule};
-use crate::stack::{HttpLayer, HttpService, Request, Response, erase};
-use crate::telemetry::metrics::RouteCounts;
+use crate::stack::{HttpLayer, HttpService, Next, Request, Response, erase};
+use crate::telemetry::metrics::Counts;
+use crate::telemetry::{MiddlewareSignals, RouteLayer, RouteSignals};
 use a3s_layers::catch_panic::CatchPanicLayer;
-use a3s_layers::observe::ObserveLayer;
 use a3s_layers::rescue::RescueLayer;
 use a3s_layers::timeout::TimeoutLayer;
 use std::convert::Infallible;
@@ -33,13 +36,31 @@ pub(super) type Routes = Vec<Router>;
 /// A router, before it is put behind the middlewares of an entrypoint.
 pub(super) struct Router {
     name: Arc<str>,
+    service: Arc<str>,
     priority: i64,
     rule: Rule,
-    counts: RouteCounts,
-    /// From the router's timeout down.
-    inner: HttpService,
+    counts: [Arc<Counts>; 2],
+    layers: Vec<Own>,
+    /// What stands behind all layers.
+    rescued: HttpService,
     /// The whole stack, for every entrypoint without middlewares.
     bare: HttpService,
+}
+
+/// A layer of a chain. The router's timeout is one of no middleware.
+#[derive(Clone)]
+struct Own {
+    layer: HttpLayer,
+    middleware: Option<Arc<MiddlewareSignals>>,
+}
+
+impl From<&Link<'_>> for Own {
+    fn from(link: &Link<'_>) -> Self {
+        Self {
+            layer: link.layer.clone(),
+            middleware: Some(Arc::clone(link.middleware)),
+        }
+    }
 }
 
 impl Router {
@@ -48,10 +69,15 @@ impl Router {
     }
 
     /// The route of an entrypoint with these middlewares, the outermost first.
-    pub(super) fn behind(&self, outer: &[&HttpLayer]) -> Route {
+    pub(super) fn behind(&self, outer: &[Link<'_>]) -> Route {
         let service = match outer {
             [] => self.bare.clone(),
-            _ => watched(&self.counts, wrapped(self.inner.clone(), outer)),
+            _ => {
+                let outer = outer.iter().map(Own::from);
+                let layers: Vec<_> = outer.chain(self.layers.iter().cloned()).collect();
+                let signals = self.signals(&layers);
+                watched(signals, chain(self.rescued.clone(), &layers))
+            }
         };
         Route {
             name: Arc::clone(&self.name),
@@ -59,6 +85,16 @@ impl Router {
             rule: self.rule.clone(),
             service,
         }
+    }
+
+    fn signals(&self, layers: &[Own]) -> Arc<RouteSignals> {
+        let chain = layers.iter().map(|own| own.middleware.clone());
+        Arc::new(RouteSignals {
+            router: Arc::clone(&self.name),
+            service: Arc::clone(&self.service),
+            counts: self.counts.clone(),
+            chain: chain.collect(),
+        })
     }
 }
 
@@ -84,29 +120,35 @@ pub(super) fn routes(
             .rule(Protocol::Http)
             .map_err(|error| CompileError::Invalid(format!("router `{name}`: {error}")))?;
         let name: Arc<str> = name.as_str().into();
-        let counts = RouteCounts::new(
+        let service_name: Arc<str> = router.service.as_str().into();
+        let counts = [
             kept.metrics.router(&name),
-            kept.metrics.service(&router.service.as_str().into()),
-        );
+            kept.metrics.service(&service_name),
+        ];
+        let timeout = router.timeout.map(|timeout| Own {
+            layer: erase(TimeoutLayer::whole(timeout)),
+            middleware: None,
+        });
+        let own = layers(&router.middlewares, config, middlewares)?.http;
+        let own = own.iter().map(Own::from);
         let rescued = RescueLayer::new().layer(service.clone());
-        let timeout = router
-            .timeout
-            .map(|timeout| erase(TimeoutLayer::whole(timeout)));
-        let mut layers = layers(&router.middlewares, config, middlewares)?.http;
-        layers.splice(..0, timeout.as_ref());
-        let inner = wrapped(BoxCloneSyncService::new(rescued.clone()), &layers);
-        Ok(Router {
+        let mut router = Router {
             priority: router.rank(Protocol::Http),
             rule: rule.clone(),
-            bare: match layers.is_empty() {
-                // One box for all of it.
-                true => watched(&counts, rescued),
-                false => watched(&counts, inner.clone()),
-            },
-            inner,
+            layers: timeout.into_iter().chain(own).collect(),
+            rescued: BoxCloneSyncService::new(rescued.clone()),
+            bare: BoxCloneSyncService::new(rescued.clone()),
             counts,
+            service: service_name,
             name,
-        })
+        };
+        let signals = router.signals(&router.layers);
+        router.bare = match &*router.layers {
+            // One box for all of it.
+            [] => watched(signals, rescued),
+            layers => watched(signals, chain(router.rescued.clone(), layers)),
+        };
+        Ok(router)
     };
     let is_http = |router: &RouterConfig| config.protocol_of(router) == Some(Protocol::Http);
     let routers = config.routers.iter().filter(|(_, router)| is_http(router));
@@ -114,19 +156,22 @@ pub(super) fn routes(
 }
 
 /// Puts layers around a service, the first one outermost.
-fn wrapped(service: HttpService, layers: &[&HttpLayer]) -> HttpService {
-    let layers = layers.iter().rev();
-    layers.fold(service, |service, layer| layer.layer(service))
+fn chain(service: HttpService, layers: &[Own]) -> HttpService {
+    let behind = layers.len() as u32;
+    let layers = layers.iter().rev().zip((1..=behind).rev());
+    layers.fold(service, |service, (own, position)| {
+        own.layer.layer(Next::new(service, position))
+    })
 }
 
-fn watched<S>(counts: &RouteCounts, service: S) -> HttpService
+fn watched<S>(signals: Arc<RouteSignals>, service: S) -> HttpService
 where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
 {
     let stack = ServiceBuilder::new()
         .layer(CatchPanicLayer::new())
-        .layer(ObserveLayer::new(counts.clone()))
+        .layer(RouteLayer::new(signals))
         .service(service);
     BoxCloneSyncService::new(stack)
 }

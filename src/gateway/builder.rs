@@ -4,7 +4,7 @@ use super::Gateway;
 use crate::compile::CustomTypes;
 use crate::config::GatewayConfig;
 use crate::error::Result;
-use crate::stack::{HttpService, Request, erase};
+use crate::stack::{Next, Request, erase};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl GatewayBuilder {
         make: impl Fn(&serde_json::Value) -> std::result::Result<L, BoxError> + Send + Sync + 'static,
     ) -> Self
     where
-        L: Layer<HttpService> + Clone + Send + Sync + 'static,
+        L: Layer<Next> + Clone + Send + Sync + 'static,
         L::Service: Service<Request, Response = http::Response<B>, Error = Infallible>
             + Clone
             + Send

@@ -12,14 +12,16 @@ use crate::serve::udp::UdpListener;
 use crate::serve::worker::Workers;
 use crate::stack::drain::{Drain, Phase};
 use crate::stack::udp::Traffic;
+use crate::telemetry::SignalsLayer;
 use arc_swap::ArcSwap;
+use axum::body::Body;
 use std::any::Any;
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
-use tower::Layer;
 use tower::util::BoxCloneSyncService;
+use tower::{Layer, ServiceBuilder};
 
 /// How long an idle client may stay once its connection is to end: time enough to send what it was about to.
 const LAST_CALL: Duration = Duration::from_secs(1);
@@ -305,7 +307,17 @@ fn handling(
         } => {
             let dispatcher = RequestDispatcher::new(Arc::clone(table))
                 .rejecting_encoded_slash(rejects_encoded_slash);
-            let server = BoxCloneSyncService::new(HttpServer::new(limits, dispatcher));
+            let server = match compiled.signals {
+                Some(signals) => {
+                    let signals = SignalsLayer::new(signals);
+                    let service = ServiceBuilder::new()
+                        .map_response(|response: http::Response<_>| response.map(Body::new))
+                        .layer(signals)
+                        .service(dispatcher);
+                    BoxCloneSyncService::new(HttpServer::new(limits, service))
+                }
+                None => BoxCloneSyncService::new(HttpServer::new(limits, dispatcher)),
+            };
             let server = tls.iter().fold(server, |server, tls| tls.layer(server));
             let service = match first {
                 Some(connections) => connections.service(Some(server)),

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::provider::Reload;
 use crate::serve::listener::Bind;
 use crate::serve::worker::{self, Workers};
+use crate::telemetry::RunningSignals;
 use crate::telemetry::metrics::{Metrics, use_shard};
 use crate::upstream::sweep_idle_connections;
 use reload::Running;
@@ -57,6 +58,7 @@ impl std::fmt::Debug for Gateway {
 struct Shared {
     live: Arc<Live>,
     metrics: Arc<Metrics>,
+    signals: RunningSignals,
     types: Arc<CustomTypes>,
     /// One change at a time.
     running: Mutex<Option<Running>>,
@@ -112,6 +114,7 @@ impl Gateway {
             shared: Arc::new(Shared {
                 live,
                 metrics,
+                signals: RunningSignals::default(),
                 types: Arc::new(types),
                 running: Mutex::default(),
             }),

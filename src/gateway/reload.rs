@@ -185,6 +185,7 @@ impl Shared {
     fn kept(&self, running: Option<&Running>) -> Kept {
         Kept {
             metrics: Arc::clone(&self.metrics),
+            signals: Arc::clone(&self.signals),
             admin: admin::routed(&self.live),
             admin_listener: admin::listener(&self.live),
             services: running.map_or_else(Default::default, |running| running.services.clone()),
@@ -260,6 +261,7 @@ impl Shared {
             std::mem::replace(&mut running.middlewares, compiled.middlewares),
         );
         running.tls = compiled.tls;
+        self.signals.store(compiled.signals);
         running.tls.values().for_each(compile::Tls::start_upkeep);
         // Before the first request is sent to them: all at once, for a pool may have many names.
         let addresses = names.addresses();
@@ -317,6 +319,7 @@ impl Shared {
     /// Leaves the metrics of `config` alone.
     fn end_series(&self, config: &GatewayConfig) {
         self.metrics.retain(
+            |name| config.entrypoints.contains_key(name),
             |name| config.routers.contains_key(name),
             |name| config.services.contains_key(name) || name == crate::config::ADMIN_SERVICE,
         );

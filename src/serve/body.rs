@@ -5,6 +5,7 @@ use super::patience::{Waits, note};
 use super::upgrade::Switched;
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
 use a3s_layers::hop_by_hop::strip_request;
+use a3s_layers::journal::Journal;
 use a3s_layers::peer::remove_forwarded;
 use axum::body::Body;
 use bytes::Bytes;
@@ -36,6 +37,7 @@ const THROWN_AWAY: u64 = 8 * 1024;
 pub(super) struct RequestBody {
     incoming: Incoming,
     exchanges: Arc<Exchanges>,
+    journal: Journal,
     thrown_away: u64,
     is_over: bool,
     idle: Duration,
@@ -49,11 +51,13 @@ impl RequestBody {
         incoming: Incoming,
         timeouts: BodyTimeouts,
         exchanges: &Arc<Exchanges>,
+        journal: Journal,
         waits: bool,
     ) -> Self {
         Self {
             incoming,
             exchanges: Arc::clone(exchanges),
+            journal,
             thrown_away: if waits { 0 } else { THROWN_AWAY },
             is_over: false,
             idle: timeouts.idle,
@@ -85,6 +89,11 @@ impl http_body::Body for RequestBody {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.timer = None;
+                if let Some(Ok(frame)) = &frame
+                    && let Some(data) = frame.data_ref()
+                {
+                    self.journal.received(data.len() as u64);
+                }
                 self.is_over = !matches!(&frame, Some(Ok(frame)) if frame.is_data());
                 Poll::Ready(frame.map(|frame| {
                     frame

@@ -8,6 +8,7 @@ use crate::stack::drain::Notice;
 use crate::stack::upgrade::Upgrade;
 use crate::stack::{Request, Response};
 use a3s_layers::hop_by_hop::disarm;
+use a3s_layers::journal::Journal;
 use a3s_layers::peer::{
     Client, Peer, TlsSession, X_FORWARDED_CLIENT_CERT, remove_forwarded, remove_misspelt_forwarded,
 };
@@ -51,6 +52,7 @@ where
 
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         let running = Running::begin(&self.exchanges);
+        let journal = Journal::new();
         let version = request.version();
         let is_bodiless = version == Version::HTTP_2 && request.method() == Method::HEAD;
         let waits = request.headers().contains_key(EXPECT);
@@ -60,7 +62,9 @@ where
                 Body::empty()
             } else {
                 let (timeouts, exchanges) = (self.timeouts, &self.exchanges);
-                Body::new(RequestBody::new(incoming, timeouts, exchanges, waits))
+                let journal = journal.clone();
+                let body = RequestBody::new(incoming, timeouts, exchanges, journal, waits);
+                Body::new(body)
             }
         });
         if version == Version::HTTP_2 {
@@ -101,6 +105,7 @@ where
         }
         let client = Client::of(Arc::clone(&self.peer), request.headers());
         request.extensions_mut().insert(client);
+        request.extensions_mut().insert(journal);
         if may_trail {
             request.extensions_mut().insert(TrailerGuard::new());
         }

@@ -9,11 +9,13 @@ mod frames;
 pub mod hello;
 pub mod identity;
 pub mod names;
+mod next;
 pub mod proxy_header;
 mod socket;
 pub mod udp;
 pub mod upgrade;
 
+pub use next::Next;
 pub use socket::{Raw, Socket};
 
 use a3s_layers::connection::HasPeer;
@@ -39,7 +41,7 @@ pub type HttpService = BoxCloneSyncService<Request, Response, Infallible>;
 pub type UpstreamService = BoxCloneSyncService<Request, Response, BoxError>;
 
 /// A middleware, ready to be put on any [`HttpService`].
-pub type HttpLayer = BoxCloneSyncServiceLayer<HttpService, Request, Response, Infallible>;
+pub type HttpLayer = BoxCloneSyncServiceLayer<Next, Request, Response, Infallible>;
 
 /// A client's connection, as an entrypoint hands it on.
 #[derive(Debug)]
@@ -83,7 +85,7 @@ pub type ConnectionLayer = BoxCloneSyncServiceLayer<ConnectionService, Connectio
 /// Turns any layer whose service takes our request and answers with some body into an [`HttpLayer`].
 pub fn erase<L, B>(layer: L) -> HttpLayer
 where
-    L: Layer<HttpService> + Clone + Send + Sync + 'static,
+    L: Layer<Next> + Clone + Send + Sync + 'static,
     L::Service: Service<Request, Response = http::Response<B>, Error = Infallible>
         + Clone
         + Send

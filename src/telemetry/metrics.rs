@@ -3,8 +3,7 @@
 //! Each worker counts in a cache line of its own; a scrape adds them up. Names are resolved when a
 //! configuration is compiled, so a request looks nothing up.
 
-use a3s_layers::observe::{Exchange, Observer, Outcome};
-use http::Request;
+use a3s_layers::observe::Outcome;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -30,6 +29,7 @@ pub fn use_shard(index: usize) {
 #[derive(Debug)]
 pub struct Metrics {
     shards: usize,
+    entrypoints: Mutex<HashMap<Arc<str>, Arc<Counts>>>,
     routers: Mutex<HashMap<Arc<str>, Arc<Counts>>>,
     services: Mutex<HashMap<Arc<str>, Arc<Counts>>>,
     reloads: AtomicU64,
@@ -42,12 +42,18 @@ impl Metrics {
     pub fn new(workers: usize) -> Self {
         Self {
             shards: workers.max(1),
+            entrypoints: Mutex::default(),
             routers: Mutex::default(),
             services: Mutex::default(),
             reloads: AtomicU64::new(0),
             failed_reloads: AtomicU64::new(0),
             last_reload_failed: AtomicU64::new(0),
         }
+    }
+
+    /// The counts of an entrypoint, begun if they are new.
+    pub fn entrypoint(&self, name: &Arc<str>) -> Arc<Counts> {
+        self.counts(&self.entrypoints, name)
     }
 
     /// The counts of a router, begun if they are new.
@@ -78,13 +84,19 @@ impl Metrics {
         responses(&self.services, name)
     }
 
-    /// Ends the series of routers and services that are no more.
-    pub fn retain(&self, is_router: impl Fn(&str) -> bool, is_service: impl Fn(&str) -> bool) {
+    /// Ends the series of entrypoints, routers and services that are no more.
+    pub fn retain(
+        &self,
+        is_entrypoint: impl Fn(&str) -> bool,
+        is_router: impl Fn(&str) -> bool,
+        is_service: impl Fn(&str) -> bool,
+    ) {
         let retain = |kind: &Mutex<HashMap<Arc<str>, Arc<Counts>>>, keep: &dyn Fn(&str) -> bool| {
             kind.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .retain(|name, _| keep(name));
         };
+        retain(&self.entrypoints, &is_entrypoint);
         retain(&self.routers, &is_router);
         retain(&self.services, &is_service);
     }
@@ -104,6 +116,12 @@ impl Metrics {
     /// Writes every series of the metrics themselves.
     pub fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for (kind, name, help, all) in [
+            (
+                "entrypoint",
+                "gateway_entrypoint_requests",
+                "Responses by entrypoint and status class",
+                &self.entrypoints,
+            ),
             (
                 "router",
                 "gateway_router_requests",
@@ -176,7 +194,7 @@ fn sorted(all: &Mutex<HashMap<Arc<str>, Arc<Counts>>>) -> Vec<(Arc<str>, Arc<Cou
     list
 }
 
-/// The exchanges of one router or service. As an [`Observer`] it counts them.
+/// The exchanges of one router or service.
 #[derive(Debug)]
 pub struct Counts {
     shards: Box<[Shard]>,
@@ -214,7 +232,8 @@ impl Counts {
         self.shards.iter().map(bytes).sum()
     }
 
-    fn count(&self, outcome: &Outcome) {
+    /// Counts an exchange that is over.
+    pub(super) fn count(&self, outcome: &Outcome) {
         let shard = &self.shards[SHARD.get() % self.shards.len()];
         let class = outcome
             .status
@@ -225,32 +244,5 @@ impl Counts {
         shard
             .response_bytes
             .fetch_add(outcome.response_bytes, Ordering::Relaxed);
-    }
-}
-
-/// Counts the exchanges of a router together with those of its service.
-#[derive(Debug, Clone)]
-pub struct RouteCounts(Arc<[Arc<Counts>; 2]>);
-
-impl RouteCounts {
-    /// Counts in both.
-    pub fn new(router: Arc<Counts>, service: Arc<Counts>) -> Self {
-        Self(Arc::new([router, service]))
-    }
-}
-
-impl<B> Observer<B> for RouteCounts {
-    type Exchange = Self;
-
-    fn start(&self, _: &Request<B>) -> Self {
-        self.clone()
-    }
-}
-
-impl Exchange for RouteCounts {
-    fn end(self, outcome: &Outcome) {
-        for counts in &*self.0 {
-            counts.count(outcome);
-        }
     }
 }

@@ -4,6 +4,7 @@ use super::Endpoint;
 use super::passive::Fault;
 use crate::classify::Verdict;
 use crate::error::Failure;
+use crate::journal::Journal;
 use crate::observe::{End, Exchange, ObserveFuture, ObservedBody, Outcome};
 use http::{HeaderMap, Request, Response, StatusCode};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub struct InFlight {
     is_judged: bool,
     began: Instant,
     awaits: Awaits,
+    journal: Option<Journal>,
 }
 
 /// What the time says of the server if nothing more comes.
@@ -49,6 +51,7 @@ impl InFlight {
             is_judged: false,
             began: Instant::now(),
             awaits: Awaits::Answer,
+            journal: None,
         }
     }
 
@@ -125,6 +128,9 @@ impl Exchange for InFlight {
         let awaited = response.extensions().get();
         let theirs = awaited.map_or(Duration::ZERO, |AwaitedBody(time)| *time);
         let took = waited.saturating_sub(theirs);
+        if let Some(journal) = &self.journal {
+            journal.answered(waited);
+        }
         // A good head is no good answer yet: what a server says after it may be cut off each time.
         if Verdict::of(response) == Verdict::Failure {
             self.endpoint.latency.answered_badly(took, now);
@@ -210,6 +216,10 @@ where
         let Placed { request, mut place } = placed;
         if !request.body().is_end_stream() {
             place.awaits = Awaits::Body;
+        }
+        if let Some(journal) = request.extensions().get::<Journal>() {
+            journal.tries(&place.endpoint);
+            place.journal = Some(journal.clone());
         }
         ObserveFuture::new(place, || self.inner.call(request))
     }

@@ -186,7 +186,7 @@ pin_project! {
 
 impl<F, E: Exchange> ObserveFuture<F, E> {
     /// Calls a service in the course of `exchange`, which ends also where that panics.
-    pub(crate) fn new(exchange: E, call: impl FnOnce() -> F) -> Self {
+    pub fn new(exchange: E, call: impl FnOnce() -> F) -> Self {
         let watch = Watch::new(exchange);
         Self {
             inner: call(),

@@ -24,6 +24,7 @@ use super::upstream::Services;
 use super::{CompileError, Kept};
 use crate::config::{GatewayConfig, MiddlewareConfig};
 use crate::stack::{ConnectionLayer, HttpLayer, erase};
+use crate::telemetry::MiddlewareSignals;
 use a3s_layers::grpc_web::GrpcWebLayer;
 use a3s_layers::in_flight::InFlightLayer;
 use a3s_layers::strip_prefix::StripPrefixLayer;
@@ -46,6 +47,7 @@ pub type CustomTypes = HashMap<String, CustomType>;
 pub struct Middleware {
     config: MiddlewareConfig,
     layer: MiddlewareLayer,
+    signals: Arc<MiddlewareSignals>,
     upkeep: Arc<Upkeep>,
 }
 
@@ -112,6 +114,10 @@ pub(super) fn middlewares(
                 Middleware {
                     config: config.clone(),
                     layer,
+                    signals: Arc::new(MiddlewareSignals {
+                        name: name.as_str().into(),
+                        kind: config.kind().into(),
+                    }),
                     upkeep: Arc::new(Upkeep::new(tasks)),
                 }
             }
@@ -170,8 +176,15 @@ fn make(
 /// Layers of requests and layers of connections, each the outermost first.
 #[derive(Default)]
 pub(super) struct Layers<'m> {
-    pub(super) http: Vec<&'m HttpLayer>,
+    pub(super) http: Vec<Link<'m>>,
     pub(super) connection: Vec<&'m ConnectionLayer>,
+}
+
+/// A layer of requests in a chain, and the middleware that it is of.
+#[derive(Clone, Copy)]
+pub(super) struct Link<'m> {
+    pub(super) layer: &'m HttpLayer,
+    pub(super) middleware: &'m Arc<MiddlewareSignals>,
 }
 
 /// The layers that a list of names stands for.
@@ -201,7 +214,10 @@ fn add_layers<'m>(
                 add_layers(&chain.middlewares, config, middlewares, layers, depth + 1)?;
             }
             (_, Some(middleware)) => match &middleware.layer {
-                MiddlewareLayer::Http(layer) => layers.http.push(layer),
+                MiddlewareLayer::Http(layer) => layers.http.push(Link {
+                    layer,
+                    middleware: &middleware.signals,
+                }),
                 MiddlewareLayer::Connection(layer) => layers.connection.push(layer),
             },
             _ => {

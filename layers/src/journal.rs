@@ -1,0 +1,135 @@
+//! What becomes of a request on its way: the journal that layers write, and whoever tells the outcome reads.
+//!
+//! ```
+//! use a3s_layers::journal::Journal;
+//! use http::Request;
+//!
+//! let journal = Journal::new();
+//! let mut request = Request::new(());
+//! request.extensions_mut().insert(journal.clone());
+//!
+//! // Somewhere below, a middleware passes the request on:
+//! if let Some(journal) = request.extensions().get::<Journal>() {
+//!     journal.reach(1);
+//! }
+//! assert_eq!(journal.position(), 1);
+//! ```
+
+use crate::endpoint::Endpoint;
+use std::any::Any;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The journal of one exchange: an extension of its request. Clones share it.
+///
+/// Layers write it and need none: where a request has no journal, nothing is noted. It costs one allocation for each
+/// request; notes are atomic, but for the server, which is noted under a lock that nobody else wants.
+#[derive(Debug, Clone)]
+pub struct Journal(Arc<Notes>);
+
+#[derive(Debug)]
+struct Notes {
+    began: Instant,
+    route: OnceLock<Arc<dyn Any + Send + Sync>>,
+    position: AtomicU32,
+    tries: AtomicU32,
+    request_bytes: AtomicU64,
+    /// In nanoseconds; 0 is none yet.
+    answered_in: AtomicU64,
+    endpoint: Mutex<Option<Arc<Endpoint>>>,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Journal {
+    /// Of an exchange that begins now.
+    pub fn new() -> Self {
+        Self(Arc::new(Notes {
+            began: Instant::now(),
+            route: OnceLock::new(),
+            position: AtomicU32::new(0),
+            tries: AtomicU32::new(0),
+            request_bytes: AtomicU64::new(0),
+            answered_in: AtomicU64::new(0),
+            endpoint: Mutex::new(None),
+        }))
+    }
+
+    /// When the exchange began.
+    pub fn began(&self) -> Instant {
+        self.0.began
+    }
+
+    /// Notes what serves the request, once: whatever the dispatcher's own name for it is.
+    pub fn set_route(&self, route: Arc<dyn Any + Send + Sync>) {
+        // The first one stays: a request is dispatched once.
+        let _ = self.0.route.set(route);
+    }
+
+    /// What serves the request, if it is a `T`.
+    pub fn route<T: Any>(&self) -> Option<&T> {
+        self.0.route.get()?.downcast_ref()
+    }
+
+    /// Notes how many middlewares of its chain have passed the request on; a retry goes back in it.
+    pub fn reach(&self, position: u32) {
+        self.0.position.store(position, Ordering::Relaxed);
+    }
+
+    /// How many middlewares have passed the request on. Where it is that of the next one, it is there, or was stopped
+    /// there.
+    pub fn position(&self) -> u32 {
+        self.0.position.load(Ordering::Relaxed)
+    }
+
+    /// Notes that so many bytes of the request's body have been read.
+    pub fn received(&self, bytes: u64) {
+        self.0.request_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of the request's body that have been read.
+    pub fn request_bytes(&self) -> u64 {
+        self.0.request_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a server is asked.
+    pub fn tries(&self, endpoint: &Arc<Endpoint>) {
+        self.0.tries.fetch_add(1, Ordering::Relaxed);
+        self.0.answered_in.store(0, Ordering::Relaxed);
+        *self.server() = Some(Arc::clone(endpoint));
+    }
+
+    /// Notes that the head of the server's answer has come, so long after it was asked.
+    pub fn answered(&self, after: Duration) {
+        let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX).max(1);
+        self.0.answered_in.store(nanos, Ordering::Relaxed);
+    }
+
+    /// How often a server was asked.
+    pub fn count_tries(&self) -> u32 {
+        self.0.tries.load(Ordering::Relaxed)
+    }
+
+    /// How long the last server that was asked took to the head of its answer; none where there was none.
+    pub fn answered_in(&self) -> Option<Duration> {
+        match self.0.answered_in.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    /// The last server that was asked.
+    pub fn endpoint(&self) -> Option<Arc<Endpoint>> {
+        self.server().clone()
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<Arc<Endpoint>>> {
+        let endpoint = self.0.endpoint.lock();
+        endpoint.unwrap_or_else(PoisonError::into_inner)
+    }
+}
