@@ -50,6 +50,7 @@ use crate::retry::RetryLayer;
 use crate::rewrite::{AddPrefixLayer, ReplacePathLayer};
 use crate::strip_prefix::StripPrefixLayer;
 use crate::timeout::TimeoutLayer;
+use crate::trace_context::{Sampler, TraceContextLayer};
 use ipnet::IpNet;
 use std::time::Duration;
 use tower::ServiceBuilder;
@@ -229,6 +230,11 @@ pub trait ServiceBuilderExt<L>: Sized {
         prefixes: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> ServiceBuilder<Stack<StripPrefixLayer, L>> {
         self.add(StripPrefixLayer::new(prefixes))
+    }
+
+    /// Tells where each request stands in a trace: [`TraceContextLayer`].
+    fn trace_context(self, sampler: Sampler) -> ServiceBuilder<Stack<TraceContextLayer, L>> {
+        self.add(TraceContextLayer::new(sampler))
     }
 
     /// Answers 504, or 408 where the client is late, if the head of an answer takes longer than `duration`:

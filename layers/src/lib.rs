@@ -53,6 +53,7 @@ pub mod rewrite;
 pub mod split;
 pub mod strip_prefix;
 pub mod timeout;
+pub mod trace_context;
 pub mod trailers;
 pub mod tried;
 mod upload;
