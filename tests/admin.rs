@@ -106,7 +106,7 @@ fn it_tells_what_runs_and_what_it_did() {
         assert_eq!(get(&setup.web, "/x").status, 200);
     }
     // An answer is counted when its body has ended, which its reader may know first.
-    let counted = || setup.json("routers")[0]["responses"]["2xx"] == 3;
+    let counted = || setup.json("routers")[0]["requests"]["2xx"] == 3;
     eventually("three answers are counted", counted);
     let [all, state] = &setup.json("routers").as_array().unwrap().clone()[..] else {
         panic!("two routers");
@@ -120,10 +120,29 @@ fn it_tells_what_runs_and_what_it_did() {
         (&json!("PathPrefix(`/`)"), &json!(15))
     );
     assert_eq!(state["service"], "admin@internal");
+    let requests = json!({ "total": 3, "1xx": 0, "2xx": 3, "3xx": 0, "4xx": 0, "5xx": 0 });
+    for page in ["entrypoints", "routers", "services"] {
+        let shown = &setup.json(page)[0];
+        assert_eq!(
+            (&shown["requests"], &shown["in_flight"]),
+            (&requests, &json!(0)),
+            "{page}"
+        );
+        let latency =
+            ["p50", "p90", "p99"].map(|share| shown["latency_ms"][share].as_f64().unwrap());
+        assert!(
+            latency[0] > 0.0 && latency.is_sorted(),
+            "{page}: {latency:?}"
+        );
+    }
+    assert_eq!(
+        state["latency_ms"],
+        json!({ "p50": null, "p90": null, "p99": null })
+    );
 
     let service = &setup.json("services")[0];
     assert_eq!(
-        (&service["name"], &service["responses"]["2xx"]),
+        (&service["name"], &service["requests"]["2xx"]),
         (&json!("backend"), &json!(3))
     );
     let servers = service["servers"].as_array().unwrap();
@@ -159,19 +178,21 @@ fn it_tells_what_runs_and_what_it_did() {
 fn metrics_are_text_that_prometheus_reads() {
     let setup = setup("");
     assert_eq!(get(&setup.web, "/x").status, 200);
-    let count = "gateway_router_requests_total{router=\"all\",code=\"2xx\"} 1\n";
+    let labels = "code=\"200\",method=\"GET\",protocol=\"http\"";
+    let count =
+        format!("gateway_router_requests_total{{{labels},router=\"all\",service=\"backend\"}} 1\n");
     let metrics = || get(&setup.admin, "/api/gateway/metrics");
-    eventually("it is counted", || metrics().body.contains(count));
+    eventually("it is counted", || metrics().body.contains(&count));
     // The gateway may hear of the connection's end after the client.
-    let none = "gateway_open_connections{entrypoint=\"web\"} 0\n";
+    let none = "gateway_open_connections{entrypoint=\"web\",protocol=\"http\"} 0\n";
     eventually("it is closed", || metrics().body.contains(none));
     let Reply { head, body, .. } = metrics();
     assert!(
-        head.contains("content-type: application/openmetrics-text; version=1.0.0"),
+        head.contains("content-type: text/plain; version=0.0.4"),
         "{head}"
     );
     for line in [
-        "gateway_service_requests_total{service=\"backend\",code=\"2xx\"} 1\n",
+        &format!("gateway_service_requests_total{{{labels},service=\"backend\"}} 1\n"),
         "gateway_config_reloads_total{result=\"success\"} 0\n",
         "gateway_config_last_reload_success 1\n",
         &format!(
@@ -185,7 +206,13 @@ fn metrics_are_text_that_prometheus_reads() {
     ] {
         assert!(body.contains(line), "{line} in\n{body}");
     }
-    assert!(body.ends_with("# EOF\n"));
+    let accept = ["Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5"];
+    let Reply { head, body, .. } = ask(&setup.admin, "GET", "/api/gateway/metrics", &accept);
+    assert!(
+        head.contains("content-type: application/openmetrics-text; version=1.0.0"),
+        "{head}"
+    );
+    assert!(body.contains(&count) && body.ends_with("# EOF\n"), "{body}");
 }
 
 #[test]

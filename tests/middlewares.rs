@@ -67,7 +67,7 @@ async fn a_refusal_goes_back_through_those_before_it() {
     assert_eq!(reply.headers["x-trace"], "before");
     assert_eq!(server.requests(), 0);
     assert_eq!(
-        gateway.metric("gateway_router_requests_total{router=\"all\",code=\"4xx\"}"),
+        gateway.metric("gateway_router_requests_total{router=\"all\",code=\"403\"}"),
         Some(1.0),
         "{}",
         gateway.metrics()

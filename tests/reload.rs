@@ -82,8 +82,8 @@ async fn an_unchanged_service_keeps_connections_counts_and_its_turn() {
     );
     assert_eq!(requests(&shown(&gateway, "backend").await), [5, 4]);
     let routers = gateway.admin("/api/gateway/routers").await;
-    assert_eq!(routers[0]["responses"]["2xx"], 9);
-    let series = r#"gateway_router_requests_total{router="all",code="2xx"}"#;
+    assert_eq!(routers[0]["requests"]["2xx"], 9);
+    let series = r#"gateway_router_requests_total{router="all",code="200"}"#;
     assert_eq!(gateway.metric(series), Some(9.0));
     // It is one client's connection, all the time.
     let entrypoints = gateway.admin("/api/gateway/entrypoints").await;
@@ -363,7 +363,7 @@ async fn reloads_at_the_same_time_come_one_after_the_other() {
     let rule = gateway.config().routers["numbered"].rule.to_string();
     let path = rule.split('`').nth(1).unwrap();
     client.get(path).await;
-    let series = r#"gateway_router_requests_total{router="numbered",code="2xx"}"#;
+    let series = r#"gateway_router_requests_total{router="numbered",code="200"}"#;
     assert_eq!(gateway.metric(series), Some(1.0), "{path}");
     assert!(gateway.health().last_reload.unwrap().success);
 }
@@ -555,7 +555,7 @@ async fn an_entrypoint_is_renamed_without_a_socket_noticing() {
     assert_eq!(gateway.local_address("web").await, None);
     let text = gateway.metrics();
     assert!(
-        text.contains(r#"gateway_open_connections{entrypoint="front"} 1"#),
+        text.contains(r#"gateway_open_connections{entrypoint="front",protocol="http"} 1"#),
         "{text}"
     );
 }

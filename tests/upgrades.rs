@@ -55,7 +55,7 @@ async fn both_ends_see_the_handshake_and_then_bytes() {
     wire.end().await;
     assert_eq!(wire.rest().await, (b"bye".to_vec(), End::Closed));
     eventually("it is counted", || {
-        gateway.metric("gateway_router_requests_total{router=\"all\",code=\"1xx\"}") == Some(1.0)
+        gateway.metric("gateway_router_requests_total{router=\"all\",code=\"101\"}") == Some(1.0)
     })
     .await;
     let bytes = gateway.metric("gateway_router_response_bytes_total{router=\"all\"}");

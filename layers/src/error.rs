@@ -39,6 +39,20 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Each of them, in their order.
+    pub const ALL: [Self; 10] = [
+        Self::Connect,
+        Self::ConnectTimeout,
+        Self::Reset,
+        Self::ResponseTimeout,
+        Self::Unavailable,
+        Self::Overloaded,
+        Self::RequestBody,
+        Self::RequestTimeout,
+        Self::BodyTooLarge,
+        Self::NoUpgrade,
+    ];
+
     /// The status that a client gets (RFC 9110, 15.5 and 15.6).
     pub fn status(self) -> StatusCode {
         match self {

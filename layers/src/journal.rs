@@ -34,6 +34,7 @@ struct Notes {
     route: OnceLock<Arc<dyn Any + Send + Sync>>,
     position: AtomicU32,
     tries: AtomicU32,
+    retries: AtomicU32,
     request_bytes: AtomicU64,
     /// In nanoseconds; 0 is none yet.
     answered_in: AtomicU64,
@@ -54,6 +55,7 @@ impl Journal {
             route: OnceLock::new(),
             position: AtomicU32::new(0),
             tries: AtomicU32::new(0),
+            retries: AtomicU32::new(0),
             request_bytes: AtomicU64::new(0),
             answered_in: AtomicU64::new(0),
             endpoint: Mutex::new(None),
@@ -65,10 +67,10 @@ impl Journal {
         self.0.began
     }
 
-    /// Notes what serves the request, once: whatever the dispatcher's own name for it is.
-    pub fn set_route(&self, route: Arc<dyn Any + Send + Sync>) {
-        // The first one stays: a request is dispatched once.
-        let _ = self.0.route.set(route);
+    /// Notes what serves the request, once: whatever the dispatcher's own name for it is. Returns whether it is noted:
+    /// the first one stays, for a request is dispatched once.
+    pub fn set_route(&self, route: Arc<dyn Any + Send + Sync>) -> bool {
+        self.0.route.set(route).is_ok()
     }
 
     /// What serves the request, if it is a `T`.
@@ -85,6 +87,16 @@ impl Journal {
     /// there.
     pub fn position(&self) -> u32 {
         self.0.position.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the request is sent once more.
+    pub fn retry(&self) {
+        self.0.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the request was sent once more.
+    pub fn retries(&self) -> u32 {
+        self.0.retries.load(Ordering::Relaxed)
     }
 
     /// Notes that so many bytes of the request's body have been read.

@@ -59,8 +59,10 @@ pub(super) async fn services(Of(live): Of<Arc<Live>>) -> Json<Value> {
             });
             shown.insert("failover".to_owned(), failover);
         }
-        let counts = live.metrics().service_responses(&service.name);
-        shown.insert("responses".to_owned(), super::views::responses(counts));
+        if service.connections.is_none() {
+            let totals = live.metrics().service_totals(&service.name);
+            shown.extend(super::views::exchanges(&totals));
+        }
         if let Some(counts) = &service.mirror {
             shown.insert("mirror".to_owned(), mirror(counts));
         }

@@ -1,18 +1,20 @@
 //! The answers of the admin API.
 
 use super::live::{Live, PoolHandle, Reload, ServiceHandle, State};
-use crate::config::ServiceConfig;
+use super::scrape::form_of;
+use crate::config::{self, ServiceConfig};
 use crate::rule::Protocol;
 use crate::stack::drain::Drain;
 use crate::stack::udp::Traffic;
+use crate::telemetry::metrics::Totals;
 use crate::upstream::Server;
 use axum::Json;
 use axum::extract::State as Of;
 use axum::response::IntoResponse;
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, VARY};
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -112,9 +114,12 @@ pub(super) async fn live(Of(live): Of<Arc<Live>>) -> Json<Value> {
     Json(json!({ "live": true, "state": live.state() }))
 }
 
-pub(super) async fn metrics(Of(live): Of<Arc<Live>>) -> impl IntoResponse {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, content_type)], live.metrics_text())
+pub(super) async fn metrics(Of(live): Of<Arc<Live>>, headers: HeaderMap) -> impl IntoResponse {
+    let form = form_of(&headers);
+    (
+        [(CONTENT_TYPE, form.content_type()), (VARY, "accept")],
+        live.metrics_text(form),
+    )
 }
 
 pub(super) async fn config(Of(live): Of<Arc<Live>>) -> impl IntoResponse {
@@ -129,6 +134,13 @@ pub(super) async fn entrypoints(Of(live): Of<Arc<Live>>) -> Json<Value> {
             "protocol": entrypoint.protocol,
             "address": entrypoint.address,
         });
+        if entrypoint.protocol == config::Protocol::Http {
+            let totals = live.metrics().entrypoint_totals(&entrypoint.name);
+            shown
+                .as_object_mut()
+                .into_iter()
+                .for_each(|shown| shown.extend(exchanges(&totals)));
+        }
         let open = entrypoint.drain.open();
         match &entrypoint.traffic {
             None => {
@@ -171,15 +183,22 @@ pub(super) async fn routers(Of(live): Of<Arc<Live>>) -> Json<Value> {
     let config = &snapshot.config;
     let list = config.routers.iter().map(|(name, router)| {
         let protocol = config.protocol_of(router).unwrap_or(Protocol::Http);
-        json!({
+        let mut shown = json!({
             "name": name,
             "rule": router.rule.as_str(),
             "priority": router.rank(protocol),
             "service": router.service,
             "entrypoints": router.entrypoints,
             "middlewares": router.middlewares,
-            "responses": responses(live.metrics().router_responses(name)),
-        })
+        });
+        if protocol == Protocol::Http {
+            let totals = live.metrics().router_totals(name, &router.service);
+            shown
+                .as_object_mut()
+                .into_iter()
+                .for_each(|shown| shown.extend(exchanges(&totals)));
+        }
+        shown
     });
     Json(list.collect())
 }
@@ -201,10 +220,21 @@ pub(super) async fn middlewares(Of(live): Of<Arc<Live>>) -> Json<Value> {
     Json(list.collect())
 }
 
-pub(super) fn responses(counts: [u64; 5]) -> Value {
-    let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-    let counts = classes.iter().zip(counts);
-    counts
-        .map(|(class, count)| ((*class).to_owned(), Value::from(count)))
-        .collect()
+/// What is shown of the exchanges of an entrypoint, a router or a service.
+pub(super) fn exchanges(totals: &Totals) -> [(String, Value); 3] {
+    let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter();
+    let by_class = classes.zip(totals.by_class);
+    let requests: Map<_, _> = std::iter::once(("total", totals.requests))
+        .chain(by_class)
+        .map(|(class, count)| (class.to_owned(), Value::from(count)))
+        .collect();
+    let [p50, p90, p99] = totals
+        .latency
+        .map(|time| time.map(|time| time.as_micros() as f64 / 1e3));
+    let latency = json!({ "p50": p50, "p90": p90, "p99": p99 });
+    [
+        ("requests".to_owned(), requests.into()),
+        ("in_flight".to_owned(), totals.in_flight.into()),
+        ("latency_ms".to_owned(), latency),
+    ]
 }

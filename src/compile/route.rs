@@ -20,7 +20,7 @@ use crate::config::{ADMIN_SERVICE, GatewayConfig, RouterConfig};
 use crate::dispatch::table::Route;
 use crate::rule::{Protocol, Rule};
 use crate::stack::{HttpLayer, HttpService, Next, Request, Response, erase};
-use crate::telemetry::metrics::Counts;
+use crate::telemetry::metrics::{Counts, ServiceCounts};
 use crate::telemetry::{MiddlewareSignals, RouteLayer, RouteSignals};
 use a3s_layers::catch_panic::CatchPanicLayer;
 use a3s_layers::rescue::RescueLayer;
@@ -39,7 +39,8 @@ pub(super) struct Router {
     service: Arc<str>,
     priority: i64,
     rule: Rule,
-    counts: [Arc<Counts>; 2],
+    router_counts: Arc<Counts>,
+    service_counts: Arc<ServiceCounts>,
     layers: Vec<Own>,
     /// What stands behind all layers.
     rescued: HttpService,
@@ -92,7 +93,8 @@ impl Router {
         Arc::new(RouteSignals {
             router: Arc::clone(&self.name),
             service: Arc::clone(&self.service),
-            counts: self.counts.clone(),
+            router_counts: Arc::clone(&self.router_counts),
+            service_counts: Arc::clone(&self.service_counts),
             chain: chain.collect(),
         })
     }
@@ -121,10 +123,6 @@ pub(super) fn routes(
             .map_err(|error| CompileError::Invalid(format!("router `{name}`: {error}")))?;
         let name: Arc<str> = name.as_str().into();
         let service_name: Arc<str> = router.service.as_str().into();
-        let counts = [
-            kept.metrics.router(&name),
-            kept.metrics.service(&service_name),
-        ];
         let timeout = router.timeout.map(|timeout| Own {
             layer: erase(TimeoutLayer::whole(timeout)),
             middleware: None,
@@ -138,7 +136,8 @@ pub(super) fn routes(
             layers: timeout.into_iter().chain(own).collect(),
             rescued: BoxCloneSyncService::new(rescued.clone()),
             bare: BoxCloneSyncService::new(rescued.clone()),
-            counts,
+            router_counts: kept.metrics.router(&name, &service_name),
+            service_counts: kept.metrics.service(&service_name),
             service: service_name,
             name,
         };

@@ -16,8 +16,10 @@ use crate::error::{Error, Result};
 use crate::provider::Reload;
 use crate::serve::listener::Bind;
 use crate::serve::worker::{self, Workers};
+use crate::stack::shard::use_shard;
 use crate::telemetry::RunningSignals;
-use crate::telemetry::metrics::{Metrics, use_shard};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::text::Form;
 use crate::upstream::sweep_idle_connections;
 use reload::Running;
 use std::sync::Arc;
@@ -199,9 +201,9 @@ impl Gateway {
         self.shared.live.health()
     }
 
-    /// All metrics, in OpenMetrics text.
+    /// All metrics, in the text of Prometheus.
     pub fn metrics(&self) -> String {
-        self.shared.live.metrics_text()
+        self.shared.live.metrics_text(Form::Prometheus)
     }
 
     /// The running configuration.

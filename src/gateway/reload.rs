@@ -19,6 +19,7 @@ use crate::health::Health;
 use crate::resolve::{Follower, Prepared, Resolver};
 use crate::serve::listener::Bind;
 use crate::serve::worker::Workers;
+use crate::telemetry::metrics::Present;
 use crate::upstream::Servers;
 use crate::upstream::probe::Check;
 use std::collections::{BTreeSet, HashMap};
@@ -318,11 +319,7 @@ impl Shared {
 
     /// Leaves the metrics of `config` alone.
     fn end_series(&self, config: &GatewayConfig) {
-        self.metrics.retain(
-            |name| config.entrypoints.contains_key(name),
-            |name| config.routers.contains_key(name),
-            |name| config.services.contains_key(name) || name == crate::config::ADMIN_SERVICE,
-        );
+        self.metrics.retain(&HasSeries(config));
     }
 
     pub(super) async fn shutdown(&self) {
@@ -348,6 +345,29 @@ impl Shared {
         *running = None;
         self.live.set_state(State::Stopped);
         tracing::info!("stopped");
+    }
+}
+
+/// What of a configuration has series.
+struct HasSeries<'c>(&'c GatewayConfig);
+
+impl Present for HasSeries<'_> {
+    fn has_entrypoint(&self, name: &str) -> bool {
+        self.0.entrypoints.contains_key(name)
+    }
+
+    fn has_router(&self, name: &str, service: &str) -> bool {
+        let router = self.0.routers.get(name);
+        router.is_some_and(|router| router.service == service)
+    }
+
+    fn has_service(&self, name: &str) -> bool {
+        self.0.services.contains_key(name) || name == crate::config::ADMIN_SERVICE
+    }
+
+    fn has_middleware(&self, name: &str, kind: &str) -> bool {
+        let middleware = self.0.middlewares.get(name);
+        middleware.is_some_and(|middleware| middleware.kind() == kind)
     }
 }
 

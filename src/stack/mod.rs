@@ -11,6 +11,7 @@ pub mod identity;
 pub mod names;
 mod next;
 pub mod proxy_header;
+pub mod shard;
 mod socket;
 pub mod udp;
 pub mod upgrade;

@@ -1,12 +1,14 @@
 //! An exchange from the moment its request is known to the end of its answer, at the entrypoint: above the dispatcher,
 //! so that refusals are seen as well.
 
-use super::metrics::Counts;
+use super::metrics::{CLIENT_GONE, Counts, Kind, Made, Spoken, Took, Verb};
 use super::{RouteSignals, RunningSignals};
 use crate::stack::Request;
+use a3s_layers::error::Failure;
 use a3s_layers::journal::Journal;
-use a3s_layers::observe::{self, ObserveFuture, ObservedBody, Outcome};
-use http::Response;
+use a3s_layers::observe::{self, ObserveFuture, ObservedBody, Outcome, Traffic};
+use a3s_layers::reject::Refused;
+use http::{Response, StatusCode};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower::{Layer, Service};
@@ -99,6 +101,14 @@ where
 pub struct Exchange {
     entrypoint: Arc<EntrypointSignals>,
     journal: Journal,
+    verb: Verb,
+    spoken: Spoken,
+    /// What goes past the bodies.
+    traffic: Option<Traffic>,
+    /// Whether the answer is a refusal.
+    is_refused: bool,
+    /// What failed, where there was no answer of a server.
+    failure: Option<Failure>,
 }
 
 impl Exchange {
@@ -111,20 +121,61 @@ impl Exchange {
                 journal
             }
         };
+        entrypoint.counts.begin();
         Self {
             entrypoint: Arc::clone(entrypoint),
             journal,
+            verb: Verb::of(request.method()),
+            spoken: Spoken::of_request(request.headers()),
+            traffic: None,
+            is_refused: false,
+            failure: None,
         }
+    }
+
+    /// Counts it, and what it came to on its way.
+    fn count(&self, outcome: &Outcome) {
+        let code = outcome.status.map_or(CLIENT_GONE, |status| status.as_u16());
+        let kind = Kind::new(code, self.verb, self.spoken);
+        let received = self.traffic.as_ref().map_or(0, Traffic::received);
+        let took = Took {
+            time: self.journal.began().elapsed(),
+            request_bytes: self.journal.request_bytes() + received,
+            response_bytes: outcome.response_bytes,
+        };
+        self.entrypoint.counts.end(kind, &took);
+        let Some(route) = self.journal.route::<RouteSignals>() else {
+            return;
+        };
+        route.router_counts.end(kind, &took);
+        let service = &route.service_counts;
+        service.exchanges.end(kind, &took);
+        service.retried(self.journal.retries());
+        if let Some(failure) = self.failure.or(outcome.failure) {
+            service.failed(failure);
+        }
+        let made = match outcome.status {
+            None => Made::Dropped,
+            Some(_) if self.is_refused => Made::Refused,
+            Some(_) => Made::Answered,
+        };
+        route.count_chain(self.journal.position(), made);
     }
 }
 
 impl observe::Exchange for Exchange {
-    fn head<B>(&mut self, _: &Response<B>) {}
+    fn head<B>(&mut self, response: &Response<B>) {
+        let is_switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        self.spoken = self.spoken.with_answer(is_switched, response.headers());
+        let extensions = response.extensions();
+        self.is_refused = extensions.get::<Refused>().is_some();
+        self.failure = extensions.get().copied();
+        if is_switched {
+            self.traffic = extensions.get().cloned();
+        }
+    }
 
     fn end(self, outcome: &Outcome) {
-        self.entrypoint.counts.count(outcome);
-        if let Some(route) = self.journal.route::<RouteSignals>() {
-            route.count(outcome);
-        }
+        self.count(outcome);
     }
 }

@@ -1,9 +1,8 @@
 //! What is known of a route when a configuration is compiled, so that no exchange looks a name up.
 
-use super::metrics::Counts;
+use super::metrics::{Counts, Made, MiddlewareCounts, ServiceCounts};
 use crate::stack::Request;
 use a3s_layers::journal::Journal;
-use a3s_layers::observe::Outcome;
 use std::any::Any;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,8 +15,10 @@ pub struct RouteSignals {
     pub router: Arc<str>,
     /// The service's name.
     pub service: Arc<str>,
-    /// The counts of both.
-    pub counts: [Arc<Counts>; 2],
+    /// The counts of the router.
+    pub router_counts: Arc<Counts>,
+    /// The counts of the service.
+    pub service_counts: Arc<ServiceCounts>,
     /// The layers of its chain, the outermost first, as [`Journal::position`] counts them. The router's own timeout is
     /// no middleware.
     pub chain: Box<[Option<Arc<MiddlewareSignals>>]>,
@@ -30,13 +31,27 @@ pub struct MiddlewareSignals {
     pub name: Arc<str>,
     /// Its type.
     pub kind: Arc<str>,
+    /// What it made of requests.
+    pub counts: Arc<MiddlewareCounts>,
 }
 
 impl RouteSignals {
-    /// Counts an exchange that is over.
-    pub(super) fn count(&self, outcome: &Outcome) {
-        for counts in &self.counts {
-            counts.count(outcome);
+    fn begin(&self) {
+        self.router_counts.begin();
+        self.service_counts.exchanges.begin();
+    }
+
+    /// Counts what the middlewares made of a request that came so far in the chain: those before have passed it on, and
+    /// the one that it came to has `made` something else of it.
+    pub(super) fn count_chain(&self, position: u32, made: Made) {
+        let position = position as usize;
+        for (index, middleware) in self.chain.iter().take(position + 1).enumerate() {
+            if let Some(middleware) = middleware {
+                let passed = index < position;
+                middleware
+                    .counts
+                    .count(if passed { Made::Passed } else { made });
+            }
         }
     }
 
@@ -46,10 +61,11 @@ impl RouteSignals {
     }
 }
 
-/// Notes in a request's [`Journal`] that this route serves it.
+/// Notes in a request's [`Journal`] that this route serves it, and that it is under way; whoever observes the request
+/// at its entrypoint tells the end.
 #[derive(Debug, Clone)]
 pub struct RouteLayer {
-    route: Arc<dyn Any + Send + Sync>,
+    route: Arc<RouteSignals>,
 }
 
 impl RouteLayer {
@@ -74,7 +90,7 @@ impl<S> Layer<S> for RouteLayer {
 #[derive(Debug, Clone)]
 pub struct Routed<S> {
     inner: S,
-    route: Arc<dyn Any + Send + Sync>,
+    route: Arc<RouteSignals>,
 }
 
 impl<S: Service<Request>> Service<Request> for Routed<S> {
@@ -88,7 +104,10 @@ impl<S: Service<Request>> Service<Request> for Routed<S> {
 
     fn call(&mut self, request: Request) -> Self::Future {
         if let Some(journal) = request.extensions().get::<Journal>() {
-            journal.set_route(Arc::clone(&self.route));
+            let route: Arc<dyn Any + Send + Sync> = Arc::<RouteSignals>::clone(&self.route);
+            if journal.set_route(route) {
+                self.route.begin();
+            }
         }
         self.inner.call(request)
     }

@@ -256,11 +256,23 @@ impl TestGateway {
         serde_json::from_slice(&reply.body).unwrap_or_else(|_| panic!("{reply:?}"))
     }
 
-    /// The value of a metric, as it is scraped; none where there is no such series.
+    /// The value of a metric, as it is scraped: the sum of the series that have at least these labels; none where
+    /// there are none.
     pub fn metric(&self, series: &str) -> Option<f64> {
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
         let text = self.gateway.metrics();
-        let line = text.lines().find_map(|line| line.strip_prefix(series))?;
-        Some(line.trim().parse().expect("a number"))
+        let found = text.lines().filter_map(|line| {
+            let (there, value) = line.rsplit_once(' ')?;
+            let (named, has) = there.split_once('{').unwrap_or((there, ""));
+            let mut wanted = labels
+                .trim_end_matches('}')
+                .split("\",")
+                .map(|label| label.trim_matches('"'));
+            let has = |label: &str| has.contains(&format!("{label}\""));
+            let is_it = named == name && (labels.is_empty() || wanted.all(has));
+            is_it.then(|| value.parse::<f64>().expect("a number"))
+        });
+        found.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
     }
 
     /// Where `web` listens, as a client reaches it.

@@ -4,6 +4,7 @@ use super::budget::Budget;
 use super::{MAX_BACKOFF, Retries, RetryOn, Settings};
 use crate::discard::{self, Discard};
 use crate::error::Failure;
+use crate::journal::Journal;
 use crate::reject::Refused;
 use crate::replay::{Replay, copy, is_plain};
 use crate::tried::Tried;
@@ -120,6 +121,9 @@ impl<E> Policy<Request<Body>, Response<Body>, E> for RetryPolicy {
         }
         self.retries += 1;
         request.extensions_mut().insert(Retries(self.retries));
+        if let Some(journal) = request.extensions().get::<Journal>() {
+            journal.retry();
+        }
         tracing::debug!(
             retry = self.retries,
             status = response.status().as_u16(),

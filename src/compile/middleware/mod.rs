@@ -114,10 +114,7 @@ pub(super) fn middlewares(
                 Middleware {
                     config: config.clone(),
                     layer,
-                    signals: Arc::new(MiddlewareSignals {
-                        name: name.as_str().into(),
-                        kind: config.kind().into(),
-                    }),
+                    signals: signals(name, config, kept),
                     upkeep: Arc::new(Upkeep::new(tasks)),
                 }
             }
@@ -125,6 +122,15 @@ pub(super) fn middlewares(
         middlewares.insert(name.as_str().into(), middleware);
     }
     Ok(middlewares)
+}
+
+fn signals(name: &str, config: &MiddlewareConfig, kept: &Kept) -> Arc<MiddlewareSignals> {
+    let (name, kind) = (name.into(), config.kind().into());
+    Arc::new(MiddlewareSignals {
+        counts: kept.metrics.middleware(&name, &kind),
+        name,
+        kind,
+    })
 }
 
 /// None for a chain, which is nothing but the layers that it names.
