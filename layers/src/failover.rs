@@ -24,6 +24,7 @@
 
 use crate::discard::{self, Discard};
 use crate::error::{BoxError, Failure};
+use crate::journal::Journal;
 use crate::reject::Refused;
 use crate::replay::{Replay, copy, is_plain};
 use crate::tried::Tried;
@@ -243,6 +244,7 @@ struct Attempt<F> {
     replay: Option<Replay>,
     tried: Tried,
     is_repeatable: bool,
+    rehearsal: Option<Journal>,
     /// Whether the primary had nobody when it began.
     was_active: bool,
 }
@@ -259,6 +261,7 @@ enum Next {
 
 impl<F> Attempt<F> {
     fn new(shared: &Arc<Shared<F>>, mut request: Request<Body>) -> (Self, Request<Body>) {
+        let rehearsal = Journal::rehearsed(&request);
         let is_repeatable = request.method().is_idempotent() && is_plain(&request);
         let tried = request.extensions_mut().get_or_insert_with(Tried::new);
         let tried = tried.clone();
@@ -282,13 +285,14 @@ impl<F> Attempt<F> {
             replay,
             tried,
             is_repeatable,
+            rehearsal,
         };
         (attempt, request)
     }
 
     fn next<E: 'static>(&self, outcome: &Result<Response<Body>, E>) -> Next {
         let failure = failure_of(outcome);
-        if failure.is_none() && self.was_active {
+        if failure.is_none() && self.was_active && self.rehearsal.is_none() {
             self.shared.course.come_back(&self.shared.name);
         }
         let is_wanted = match (failure, outcome) {
@@ -414,7 +418,10 @@ where
                             );
                             *this.outcome = Some(outcome);
                             let shared = Arc::clone(&this.attempt.shared);
-                            shared.course.go_over(&shared.name, is_deserted);
+                            match &this.attempt.rehearsal {
+                                None => shared.course.go_over(&shared.name, is_deserted),
+                                Some(journal) => journal.would("asks its failover"),
+                            }
                             Asked::Secondary {
                                 future: shared.secondary.clone().oneshot(this.attempt.at_last()),
                             }

@@ -26,6 +26,7 @@
 
 use crate::answer::AnswerFuture;
 use crate::error::BoxError;
+use crate::journal::Journal;
 use crate::key::{Key, KeySource};
 use crate::observe::{Exchange, ObserveFuture, Outcome};
 use crate::reject::{Shape, reject};
@@ -110,7 +111,11 @@ where
             let message = "the request has nothing to be counted by";
             return AnswerFuture::refuse(reject(StatusCode::INTERNAL_SERVER_ERROR, message, shape));
         };
-        match Counts::take(counts, found, *max) {
+        let taken = match Journal::rehearsed(&request) {
+            Some(journal) => Counts::look(counts, found, *max, key, &journal),
+            None => Counts::take(counts, found, *max),
+        };
+        match taken {
             // Taken before the call, so that a panic there gives it back.
             Some(permit) => {
                 AnswerFuture::pass(ObserveFuture::new(permit, || self.inner.call(request)))
@@ -163,6 +168,24 @@ impl Counts {
         drop(shard);
         Some(Permit {
             counts: Arc::clone(counts),
+            key,
+        })
+    }
+
+    /// As [`Counts::take`], of counts that are nobody's.
+    fn look(
+        counts: &Self,
+        key: Key,
+        max: usize,
+        by: &KeySource,
+        journal: &Journal,
+    ) -> Option<Permit> {
+        let count = counts.shard(key).get(&key).copied().unwrap_or_default();
+        journal.would(format!(
+            "takes one of {max} places by {by}, of which {count} are taken"
+        ));
+        (count < max).then(|| Permit {
+            counts: Arc::default(),
             key,
         })
     }

@@ -16,6 +16,7 @@
 //! ```
 
 use crate::endpoint::Endpoint;
+use crate::rehearsal;
 use std::any::Any;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -39,6 +40,8 @@ struct Notes {
     /// In nanoseconds; 0 is none yet.
     answered_in: AtomicU64,
     endpoint: Mutex<Option<Arc<Endpoint>>>,
+    /// Of a request that is only served to see what would become of it.
+    rehearsal: Option<Box<rehearsal::Notes>>,
 }
 
 impl Default for Journal {
@@ -50,6 +53,10 @@ impl Default for Journal {
 impl Journal {
     /// Of an exchange that begins now.
     pub fn new() -> Self {
+        Self::with(None)
+    }
+
+    pub(crate) fn with(rehearsal: Option<Box<rehearsal::Notes>>) -> Self {
         Self(Arc::new(Notes {
             began: Instant::now(),
             route: OnceLock::new(),
@@ -59,7 +66,12 @@ impl Journal {
             request_bytes: AtomicU64::new(0),
             answered_in: AtomicU64::new(0),
             endpoint: Mutex::new(None),
+            rehearsal,
         }))
+    }
+
+    pub(crate) fn rehearsal_notes(&self) -> Option<&rehearsal::Notes> {
+        self.0.rehearsal.as_deref()
     }
 
     /// When the exchange began.

@@ -42,6 +42,7 @@ pub mod peer;
 #[cfg(any(feature = "rate-limit", feature = "redis"))]
 pub mod rate_limit;
 pub mod redirect;
+pub mod rehearsal;
 pub mod reject;
 #[cfg(feature = "regex")]
 mod replacement;

@@ -89,6 +89,7 @@ impl Setup {
                 false => balance.sticky(|endpoint| token(endpoint.id())),
             };
             Revision {
+                name: letter.to_string().into(),
                 cluster: Arc::new(balance.clone()),
                 token: to_revision.then(|| token(&letter.to_string())),
                 service: balance,

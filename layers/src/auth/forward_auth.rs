@@ -49,6 +49,7 @@ pub use cache::{Cache, Credential, CredentialError, Part, PartError};
 use crate::answer::AnswerFuture;
 use crate::begun::begun;
 use crate::error::{BoxError, Chain};
+use crate::journal::Journal;
 use crate::own_header;
 use crate::reject::{Shape, reject};
 use axum::body::Body;
@@ -169,6 +170,12 @@ impl<A> ForwardAuthLayer<A> {
         self.with(|settings| settings.max_answer_body = max)
     }
 
+    /// What the service is called in a [rehearsal](crate::rehearsal), where its URI does not say where it is.
+    #[must_use]
+    pub fn called(self, name: &str) -> Self {
+        self.with(|settings| settings.question.call(name))
+    }
+
     /// Remembers positive answers.
     #[must_use]
     pub fn cache(self, cache: Cache) -> Self {
@@ -224,6 +231,12 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let settings = &self.layer.settings;
+        if let Some(journal) = Journal::rehearsed(&request) {
+            journal.would(settings.in_words());
+            // What a client says in them never goes on.
+            settings.mark(&mut request, &Copied::from([]));
+            return AnswerFuture::pass(self.inner.call(request));
+        }
         let facts = settings.question.facts(&request);
         let decisions = settings.decisions.as_deref();
         let key = decisions.and_then(|decisions| decisions.key(&request, &facts));
@@ -312,6 +325,20 @@ impl Settings {
             decisions.remember(key, &copied, &head.headers);
         }
         Ok(Decision::Pass(copied))
+    }
+
+    fn in_words(&self) -> String {
+        let mut text = format!(
+            "asks {} whether the request may pass, and goes on as if it did",
+            self.question.shown()
+        );
+        if let Some((first, others)) = self.copied.split_first() {
+            text += &format!("; of the answer it takes {first}");
+            for name in others {
+                text += &format!(", {name}");
+            }
+        }
+        text
     }
 
     /// Puts on a request what was copied, and nothing else under those names.

@@ -73,6 +73,7 @@ pub use token::MAX_TOKEN_BYTES;
 
 use crate::answer::AnswerFuture;
 use crate::error::BoxError;
+use crate::journal::Journal;
 use algorithm::Algorithms;
 use axum::body::Body;
 use bytes::Bytes;
@@ -268,6 +269,18 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let shared = &self.layer.shared;
+        if let Some(journal) = Journal::rehearsed(&request) {
+            match shared.judge(&request, Patience::Looks) {
+                Ok(known) => shared.admit(&mut request, &known),
+                Err(Stop::Refuse(Refusal::Unavailable) | Stop::Wait(_)) => journal.would(
+                    "fetches the keys that the token is to be judged by, and goes on as if it were good",
+                ),
+                Err(Stop::Refuse(refusal)) => {
+                    return AnswerFuture::refuse(shared.refuse(&request, refusal));
+                }
+            }
+            return AnswerFuture::pass(self.inner.call(request));
+        }
         match shared.judge(&request, Patience::Some) {
             Ok(known) => {
                 shared.admit(&mut request, &known);

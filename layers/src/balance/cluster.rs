@@ -2,6 +2,7 @@
 
 use super::sticky::Affinity;
 use crate::endpoint::Endpoint;
+use crate::rehearsal::Candidate;
 use std::sync::Arc;
 
 /// The servers of a revision, as a [`Split`](crate::split::Split) sees them. A [`Balance`](super::Balance) is one.
@@ -14,6 +15,9 @@ pub trait Cluster: Send + Sync {
 
     /// Whether a session is at one of them.
     fn standing(&self, affinity: &Affinity, tried: &[Arc<Endpoint>]) -> Standing;
+
+    /// Each of them, and whether it may be picked: for a [rehearsal](crate::rehearsal).
+    fn candidates(&self, affinity: Option<&Affinity>) -> Vec<Candidate>;
 }
 
 /// How a session stands with the servers of a revision.

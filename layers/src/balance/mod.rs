@@ -37,6 +37,8 @@ pub use rules::{Rules, Strategy};
 
 use crate::endpoint::{Endpoint, InFlight, Placed, Trouble, changes};
 use crate::error::{BoxError, Failure, UpstreamError};
+use crate::journal::Journal;
+use crate::rehearsal::{Candidate, Choice, MAX_CANDIDATES, Note};
 use crate::tried::Tried;
 use arc_swap::ArcSwap;
 use moment::Moment;
@@ -68,6 +70,11 @@ pub trait Balanced {
     fn hash_of(&self, _on: &HashOn) -> Option<u64> {
         None
     }
+
+    /// The journal of its [rehearsal](crate::rehearsal), if it is one.
+    fn rehearsed(&self) -> Option<Journal> {
+        None
+    }
 }
 
 impl<B> Balanced for http::Request<B> {
@@ -81,6 +88,10 @@ impl<B> Balanced for http::Request<B> {
 
     fn hash_of(&self, on: &HashOn) -> Option<u64> {
         on.hash_of(self)
+    }
+
+    fn rehearsed(&self) -> Option<Journal> {
+        Journal::rehearsed(self)
     }
 }
 
@@ -232,6 +243,9 @@ fn is_new(endpoint: &Arc<Endpoint>, tried: &[Arc<Endpoint>]) -> bool {
 
 impl<S: Clone> Pool<S> {
     fn pick(&self, request: &impl Balanced) -> Result<(S, InFlight), Failure> {
+        if let Some(journal) = request.rehearsed() {
+            return self.rehearse(request, &journal);
+        }
         let members = self.members.load();
         let moment = Moment::new(&self.rules, request);
         let is_open = members.is_open(&self.rules);
@@ -256,13 +270,78 @@ impl<S: Clone> Pool<S> {
         if let (Some(course), Some(tried)) = (request.tried(), &tried) {
             course.note_others(members.has_others(tried, &is_open));
         }
-        picked.ok_or_else(|| {
-            let mut weighted = members.list.iter().filter(|member| member.weight > 0);
-            match weighted.any(|member| is_open(&member.endpoint)) {
-                true => Failure::Overloaded,
-                false => Failure::Unavailable,
+        picked.ok_or_else(|| members.why_nobody(&is_open))
+    }
+
+    /// Says who may be picked, and goes on to one of them: in the name of the server, and with nothing of its own.
+    fn rehearse(
+        &self,
+        request: &impl Balanced,
+        journal: &Journal,
+    ) -> Result<(S, InFlight), Failure> {
+        let members = self.members.load();
+        let is_open = members.is_open(&self.rules);
+        let mut candidates = members.candidates(request.affinity(), &is_open);
+        let moment = Moment::new(&self.rules, request);
+        let is_kept = candidates.iter().any(|it| it.choice == Choice::Certain);
+        // By its hash it goes to one of them, whoever asks and however often.
+        if let (Picker::Hash(_), false) = (&members.picker, is_kept) {
+            let picked = members.picker.pick(&members.list, &moment, |endpoint| {
+                is_open(endpoint) && endpoint.has_room()
+            });
+            for (index, candidate) in candidates.iter_mut().enumerate() {
+                match candidate.choice {
+                    Choice::Possible if picked == Some(index) => candidate.choice = Choice::Certain,
+                    Choice::Possible => candidate.choice = Choice::Passed,
+                    _ => {}
+                }
             }
-        })
+        }
+        let of = |choice| candidates.iter().position(|it| it.choice == choice);
+        let chosen = of(Choice::Certain).or_else(|| of(Choice::Possible));
+        candidates.truncate(MAX_CANDIDATES);
+        journal.note(Note::Servers(candidates));
+        let member = &members.list[chosen.ok_or_else(|| members.why_nobody(&is_open))?];
+        let stand_in = Endpoint::new(member.endpoint.id());
+        Ok((member.service.clone(), stand_in.enter()))
+    }
+}
+
+impl<S> Members<S> {
+    fn why_nobody(&self, is_open: impl Fn(&Endpoint) -> bool) -> Failure {
+        let mut weighted = self.list.iter().filter(|member| member.weight > 0);
+        match weighted.any(|member| is_open(&member.endpoint)) {
+            true => Failure::Overloaded,
+            false => Failure::Unavailable,
+        }
+    }
+
+    /// Each member, and whether it may be picked. Where one of them has the session, nobody else is.
+    fn candidates(
+        &self,
+        affinity: Option<&Affinity>,
+        is_open: impl Fn(&Endpoint) -> bool,
+    ) -> Vec<Candidate> {
+        let mut own = affinity.into_iter().flat_map(|it| self.sessions.of(it));
+        let own = own.find(|index| {
+            let endpoint = &self.list[*index].endpoint;
+            (is_open(endpoint) || endpoint.is_available()) && endpoint.has_room()
+        });
+        let choice = |index: usize, member: &Member<S>| match &member.endpoint {
+            _ if own == Some(index) => Choice::Certain,
+            endpoint if !is_open(endpoint) => Choice::Troubled,
+            endpoint if !endpoint.has_room() => Choice::Full,
+            _ if member.weight == 0 => Choice::Weightless,
+            _ if own.is_some() => Choice::Passed,
+            _ => Choice::Possible,
+        };
+        let members = self.list.iter().enumerate();
+        let candidates = members.map(|(index, member)| Candidate {
+            endpoint: Arc::clone(&member.endpoint),
+            weight: member.weight,
+            choice: choice(index, member),
+        });
+        candidates.collect()
     }
 }
 
@@ -321,6 +400,13 @@ impl<S: Send + Sync> Cluster for Balance<S> {
         weighted.any(|Member { endpoint, .. }| {
             is_open(endpoint) && endpoint.has_room() && is_new(endpoint, tried)
         })
+    }
+
+    fn candidates(&self, affinity: Option<&Affinity>) -> Vec<Candidate> {
+        let members = self.pool.members.load();
+        let mut candidates = members.candidates(affinity, members.is_open(&self.pool.rules));
+        candidates.truncate(MAX_CANDIDATES);
+        candidates
     }
 
     fn has(&self, endpoint: &Arc<Endpoint>) -> bool {

@@ -24,6 +24,7 @@ mod read;
 
 use crate::answer::AnswerFuture;
 use crate::error::{BoxError, Failure};
+use crate::journal::Journal;
 use crate::reject::{Shape, reject};
 use crate::rescue::answer_to;
 use axum::body::Body;
@@ -66,6 +67,18 @@ pub struct BufferingLayer {
 struct Limits {
     request: usize,
     response: usize,
+}
+
+impl Limits {
+    fn tell(self, is_stream: bool, journal: &Journal) {
+        let Self { request, response } = self;
+        journal.would(match (is_stream, request, response) {
+            (true, ..) | (_, 0, 0) => "buffers nothing: it may be a stream".to_owned(),
+            (_, 0, _) => format!("reads the whole answer, up to {response} bytes"),
+            (_, _, 0) => format!("reads the whole request, up to {request} bytes"),
+            _ => format!("reads the whole request, up to {request} bytes, and the whole answer, up to {response}"),
+        });
+    }
 }
 
 impl Default for BufferingLayer {
@@ -145,6 +158,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let request = request.map(Body::new);
+        if let Some(journal) = Journal::rehearsed(&request) {
+            self.limits.tell(is_stream(&request), &journal);
+        }
         let reads_request = self.limits.request > 0 && !request.body().is_end_stream();
         if is_stream(&request) || (!reads_request && self.limits.response == 0) {
             return AnswerFuture::pass(self.inner.call(request));

@@ -30,6 +30,7 @@ pub use state::CircuitState;
 use crate::answer::AnswerFuture;
 use crate::classify::Verdict;
 use crate::error::BoxError;
+use crate::journal::Journal;
 use crate::reject::{Refused, Shape, reject};
 use crate::upload::Upload;
 use axum::body::Body;
@@ -227,6 +228,21 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if let Some(journal) = Journal::rehearsed(&request) {
+            let inner = match self.breaker.look(&journal) {
+                Ok(()) => AnswerFuture::pass(self.inner.call(request.map(Body::new))),
+                Err(rest) => AnswerFuture::refuse(refusal(
+                    self.breaker.settings.fallback.as_ref(),
+                    Shape::of(request.headers()),
+                    rest,
+                )),
+            };
+            return CircuitBreakerFuture {
+                inner,
+                permit: None,
+                upload: None,
+            };
+        }
         match self.breaker.admit(request.body().is_end_stream()) {
             Ok(permit) => {
                 let (request, upload) = match permit.is_timed() {

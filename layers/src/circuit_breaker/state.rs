@@ -2,6 +2,7 @@
 
 use super::Settings;
 use crate::classify::Verdict;
+use crate::journal::Journal;
 use crate::window::{Counts, Window};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -172,6 +173,28 @@ impl Breaker {
             };
             if self.change(state, next) {
                 return Ok(self.permit(since, true));
+            }
+        }
+    }
+
+    /// Says in a rehearsal what it does now, and counts nothing.
+    pub(super) fn look(&self, journal: &Journal) -> Result<(), Duration> {
+        match self.state() {
+            CircuitState::Closed => {
+                journal.would("counts how it ends: the circuit is closed");
+                Ok(())
+            }
+            CircuitState::HalfOpen => {
+                journal.would("tries with it, if no other request does: the circuit is half-open");
+                Ok(())
+            }
+            CircuitState::Open => {
+                journal.would("lets nothing pass: the circuit is open");
+                let rest = match self.load() {
+                    State::Open { since } => self.cooldown_of(since),
+                    _ => None,
+                };
+                Err(rest.unwrap_or(Duration::from_secs(1)))
             }
         }
     }

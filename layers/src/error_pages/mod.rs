@@ -28,6 +28,7 @@ pub use query::{PageQuery, PageQueryError};
 
 use crate::begun::begun;
 use crate::error::{BoxError, Chain};
+use crate::journal::Journal;
 use crate::peer::Client;
 use crate::reject::Shape;
 use axum::body::Body;
@@ -240,6 +241,13 @@ where
         let Some(uri) = self.query.uri(response.status(), &asked.url) else {
             return response;
         };
+        if let Some(journal) = &asked.rehearsal {
+            journal.would(format!(
+                "asks for the page {} in place of this answer",
+                uri.path()
+            ));
+            return response;
+        }
         let deadline = Instant::now() + self.timeout;
         let request = self
             .service
@@ -278,6 +286,7 @@ struct Asked {
     url: Uri,
     fields: Vec<(HeaderName, HeaderValue)>,
     client: Option<Client>,
+    rehearsal: Option<Journal>,
 }
 
 impl Asked {
@@ -295,6 +304,7 @@ impl Asked {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             client: request.extensions().get().cloned(),
+            rehearsal: Journal::rehearsed(request),
         })
     }
 

@@ -31,6 +31,7 @@ mod counts;
 pub use counts::{MirrorCounts, MirrorTold};
 
 use crate::error::BoxError;
+use crate::journal::Journal;
 use crate::own_header;
 use crate::peer::Client;
 use crate::replay::is_plain;
@@ -215,6 +216,13 @@ impl<M: Clone> MirrorLayer<M> {
             max_in_flight,
             ..
         } = *self.settings;
+        if let Some(journal) = Journal::rehearsed(request) {
+            let words = format!("sends a copy of {percentage} of 100 requests to its mirror");
+            if percentage > 0 && is_plain(request) {
+                journal.would(words);
+            }
+            return None;
+        }
         let is_again = request.extensions().get::<Retries>().is_some();
         if !is_plain(request) || is_again || !self.counts.is_turn(percentage) {
             return None;

@@ -27,6 +27,7 @@ mod server;
 use super::policy::Policy;
 use crate::answer::AnswerFuture;
 use crate::error::BoxError;
+use crate::journal::Journal;
 use crate::key::{Found, KeySource};
 use crate::reject::{Shape, reject};
 use axum::body::Body;
@@ -199,6 +200,11 @@ where
             let message = "the request has nothing to be counted by";
             return AnswerFuture::refuse(reject(StatusCode::INTERNAL_SERVER_ERROR, message, shape));
         };
+        if let Some(journal) = Journal::rehearsed(&request) {
+            let (by, limit) = (&rules.key, rules.policy.limit().in_words());
+            journal.would(format!("has Redis count it by {by} ({limit})"));
+            return AnswerFuture::pass(self.inner.call(request));
+        }
         let key = rules.redis_key(&found);
         // The one that was polled is the one that is called.
         let clone = self.inner.clone();

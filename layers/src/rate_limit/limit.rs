@@ -81,6 +81,15 @@ impl Limit {
         self.burst
     }
 
+    /// For who wants to read it.
+    pub(super) fn in_words(&self) -> String {
+        format!(
+            "{} at once, then one each {:?}",
+            self.burst,
+            self.interval()
+        )
+    }
+
     /// The rate in whole seconds, to tell it: so many requests in so many seconds, the burst not above them.
     pub(super) fn in_seconds(&self) -> (u64, u64) {
         /// What is whole but for the last bits of a float is whole.

@@ -26,9 +26,10 @@
 //! ```
 
 use super::policy::{Policy, Stamp};
-use super::store::BoundedStore;
+use super::store::{BoundedStore, Looking};
 use crate::answer::AnswerFuture;
 use crate::error::BoxError;
+use crate::journal::Journal;
 use crate::key::{Key, KeySource};
 use crate::reject::{Shape, reject};
 use axum::body::Body;
@@ -75,25 +76,41 @@ struct Shared<K> {
     policy: Policy,
     extractor: K,
     limiter: RateLimiter<u64, BoundedStore, TokioClock, StateInformationMiddleware>,
+    /// The same counts, for who takes nothing.
+    looking: RateLimiter<u64, Looking, TokioClock, StateInformationMiddleware>,
     hasher: RandomState,
+    /// What the key is called where somebody reads of it.
+    key_name: Box<str>,
 }
 
 impl<K: KeyExtractor> RateLimitLayer<K> {
     /// Enforces `policy` for each key that `extractor` finds: a [`KeySource`], or another of tower_governor's.
     pub fn new(policy: Policy, extractor: K) -> Self {
-        Self::with_room(policy, extractor, DEFAULT_MAX_KEYS)
+        Self::with_room(policy, extractor, DEFAULT_MAX_KEYS, "its key")
     }
 
     /// Remembers `max_keys` keys (some more, up to 63, with many). It starts afresh.
     #[must_use]
     pub fn max_keys(self, max_keys: usize) -> Self {
         let Shared {
-            policy, extractor, ..
+            policy,
+            extractor,
+            key_name,
+            ..
         } = &*self.shared;
-        Self::with_room(policy.clone(), extractor.clone(), max_keys)
+        Self::with_room(policy.clone(), extractor.clone(), max_keys, key_name)
     }
 
-    fn with_room(policy: Policy, extractor: K, max_keys: usize) -> Self {
+    /// What the key is called in a [rehearsal](crate::rehearsal): `its key` unless it has a name. Set before any request.
+    #[must_use]
+    pub fn key_name(mut self, name: &str) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.key_name = name.into();
+        }
+        self
+    }
+
+    fn with_room(policy: Policy, extractor: K, max_keys: usize, key_name: &str) -> Self {
         let limit = policy.limit();
         let burst = NonZeroU32::new(limit.burst()).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::with_period(limit.interval())
@@ -104,8 +121,10 @@ impl<K: KeyExtractor> RateLimitLayer<K> {
             shared: Arc::new(Shared {
                 policy,
                 extractor,
+                looking: RateLimiter::new(quota, Looking(store.clone()), TokioClock),
                 limiter: RateLimiter::new(quota, store, TokioClock),
                 hasher: RandomState::new(),
+                key_name: key_name.into(),
             }),
         }
     }
@@ -118,6 +137,22 @@ impl<K> Shared<K> {
             Ok(state) => Ok(state.remaining_burst_capacity()),
             Err(refused) => Err(refused.wait_time_from(TokioClock.now())),
         }
+    }
+
+    /// As [`Shared::count`], without taking anything.
+    fn look(&self, key: u64, journal: &Journal) -> Result<u32, Duration> {
+        let counted = match self.looking.check_key(&key) {
+            Ok(state) => Ok(state.remaining_burst_capacity()),
+            Err(refused) => Err(refused.wait_time_from(TokioClock.now())),
+        };
+        let (by, limit) = (&self.key_name, self.policy.limit().in_words());
+        let what = match (&counted, self.policy.is_shadow()) {
+            (Ok(left), _) => format!("counts it by {by} ({limit}): then {left} are left"),
+            (Err(_), true) => format!("counts it by {by} ({limit}): too many, and only marked"),
+            (Err(_), false) => format!("counts it by {by} ({limit}): too many"),
+        };
+        journal.would(what);
+        counted
     }
 }
 
@@ -199,7 +234,11 @@ where
             }
         };
         let policy = &shared.policy;
-        let stamp = match shared.count(key) {
+        let counted = match Journal::rehearsed(&request) {
+            Some(journal) => shared.look(key, &journal),
+            None => shared.count(key),
+        };
+        let stamp = match counted {
             Ok(remaining) => policy.passed(remaining),
             Err(wait) if policy.is_shadow() => policy.exceeded(wait),
             Err(wait) => {

@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// For each key the time, in nanoseconds since the limiter's start, at which its bucket is full again.
 type Shard = HashMap<u64, u64, RandomState>;
@@ -19,9 +19,10 @@ const SHARDS: usize = 64;
 /// Fewer keys than this are held in one shard, so that small bounds are exact.
 const FEW_KEYS: usize = 1024;
 
-#[derive(Debug)]
+/// Clones are the same store.
+#[derive(Debug, Clone)]
 pub(super) struct BoundedStore {
-    shards: Box<[Mutex<Shard>]>,
+    shards: Arc<[Mutex<Shard>]>,
     most_in_shard: usize,
     /// The time in which one request comes back.
     interval: u64,
@@ -80,6 +81,22 @@ impl StateStore for BoundedStore {
         }
         shard.insert(*key, next);
         Ok(outcome)
+    }
+}
+
+/// The same store for who looks and takes nothing.
+#[derive(Debug)]
+pub(super) struct Looking(pub(super) BoundedStore);
+
+impl StateStore for Looking {
+    type Key = u64;
+
+    fn measure_and_replace<T, F, E>(&self, key: &u64, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let full_at = self.0.shard(*key).get(key).copied();
+        decide(full_at.map(Nanos::from)).map(|(outcome, _)| outcome)
     }
 }
 

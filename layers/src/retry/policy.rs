@@ -52,7 +52,12 @@ impl RetryPolicy {
 
     /// Makes a request ready to be copied.
     pub(super) fn prepare(&self, request: &mut Request<Body>) {
-        if !self.may_repeat(request) {
+        let may = self.may_repeat(request);
+        if let Some(journal) = Journal::rehearsed(request) {
+            self.tell(may, &journal);
+            return;
+        }
+        if !may {
             return;
         }
         self.shared.budget.deposit();
@@ -65,6 +70,17 @@ impl RetryPolicy {
             *request.body_mut() = replay.body();
             request.extensions_mut().insert(replay);
         }
+    }
+
+    fn tell(&self, may: bool, journal: &Journal) {
+        let settings = &self.shared.settings;
+        journal.would(match may {
+            true => format!(
+                "sends it again where it fails, {} times at most",
+                settings.max_retries
+            ),
+            false => "never sends it again: it may not be sent twice".to_owned(),
+        });
     }
 
     fn wants<B>(&self, response: &Response<B>) -> bool {
@@ -94,7 +110,7 @@ impl<E> Policy<Request<Body>, Response<Body>, E> for RetryPolicy {
     type Future = Pause;
 
     fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
-        if !self.may_repeat(request) {
+        if !self.may_repeat(request) || Journal::rehearsed(request).is_some() {
             return None;
         }
         let replay = request.extensions().get::<Replay>();

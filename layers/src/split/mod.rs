@@ -19,6 +19,7 @@
 //!     };
 //!     let balance = Balance::new(Strategy::RoundRobin, vec![member]);
 //!     Revision {
+//!         name: name.into(),
 //!         cluster: Arc::new(balance.clone()),
 //!         token: None,
 //!         service: balance,
@@ -44,6 +45,8 @@ use crate::balance::sticky::{Affinity, Token};
 use crate::balance::{Balanced, Cluster, Standing};
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Failure, UpstreamError};
+use crate::journal::Journal;
+use crate::rehearsal::Note;
 use crate::tried::Tried;
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -57,6 +60,8 @@ use tower::util::{Oneshot, ServiceExt};
 /// One revision of a [`Split`].
 #[derive(Clone)]
 pub struct Revision<S> {
+    /// What it is called.
+    pub name: Arc<str>,
     /// Its servers.
     pub cluster: Arc<dyn Cluster>,
     /// What sessions name it by, where they are kept at a revision and not at a server.
@@ -68,6 +73,7 @@ pub struct Revision<S> {
 impl<S> fmt::Debug for Revision<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Revision")
+            .field("name", &self.name)
             .field("token", &self.token)
             .finish_non_exhaustive()
     }
@@ -101,6 +107,9 @@ impl<S> Split<S> {
     }
 
     fn choose(&self, request: &impl Balanced) -> Option<&Revision<S>> {
+        if let Some(journal) = request.rehearsed() {
+            return self.rehearse(request.affinity(), &journal);
+        }
         let tried = request.tried().map(Tried::endpoints);
         let tried = tried.as_deref().map_or(&[][..], Vec::as_slice);
         let takes = |revision: &&Revision<S>| revision.cluster.takes(tried);
@@ -127,6 +136,29 @@ impl<S> Split<S> {
                 _ => by_turn(&|revision| revision.cluster.takes(&[])),
             })
             .or_else(|| by_turn(&|_| true))
+    }
+
+    /// Says what each may get, and goes on to the one that gets the most, or where the session is.
+    fn rehearse(&self, affinity: Option<&Affinity>, journal: &Journal) -> Option<&Revision<S>> {
+        for (index, revision) in self.revisions.iter().enumerate() {
+            let candidates = revision.cluster.candidates(affinity);
+            let share = self.shares.of(index);
+            journal.note(Note::Revision(
+                Arc::clone(&revision.name),
+                share,
+                candidates,
+            ));
+        }
+        let session = affinity.map(|affinity| self.session(affinity, &[]));
+        let (here, away) = session.unwrap_or_default();
+        let takes = |revision: &&Revision<S>| revision.cluster.takes(&[]);
+        let open = (self.revisions.iter().enumerate())
+            .filter(|(index, revision)| self.shares.of(*index) > 0 && takes(revision));
+        // The first of those that get as much.
+        let most = open.rev().max_by_key(|(index, _)| self.shares.of(*index));
+        here.or_else(|| away.filter(takes))
+            .or(most.map(|(_, revision)| revision))
+            .or(self.revisions.first())
     }
 
     /// Where a session is kept, and where else it is at home.

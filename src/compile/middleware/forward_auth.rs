@@ -12,6 +12,7 @@ pub(super) fn layer(config: &ForwardAuthConfig) -> Result<Made, BoxError> {
     let client = client(url, &config.tls, config.timeout)?;
     let mut layer = ForwardAuthLayer::new(client, url.path_and_query().parse()?)
         .response_headers(config.forward_auth_response_headers.iter().cloned())
+        .called(&url.to_string())
         .trust_forward_header(config.trust_forward_header)
         .timeout(config.timeout)
         .max_in_flight(usize::try_from(config.max_in_flight).unwrap_or(usize::MAX))

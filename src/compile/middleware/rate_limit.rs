@@ -8,7 +8,8 @@ use tower::BoxError;
 
 pub(super) fn local(config: &RateLimitConfig) -> Result<Made, BoxError> {
     let layer = RateLimitLayer::new(config.policy()?, config.key.clone());
-    Ok(erase(layer.max_keys(config.max_keys)).into())
+    let layer = layer.max_keys(config.max_keys);
+    Ok(erase(layer.key_name(&config.key.to_string())).into())
 }
 
 /// The connection is made by the first request, on the worker that has it, and closed with the layer.

@@ -30,6 +30,7 @@ pub(super) fn revisions(
             pool::balanced(name, &common, strategy, of, sessions.as_ref(), members);
         let token = sessions.as_ref().and_then(|it| it.revision(&revision.name));
         revisions.push(Revision {
+            name: revision.name.as_str().into(),
             cluster: Arc::new(balance.clone()),
             token,
             service: balance,

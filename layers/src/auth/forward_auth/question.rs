@@ -55,6 +55,7 @@ pub(super) fn is_of_message(name: &HeaderName) -> bool {
 #[derive(Clone)]
 pub(super) struct Question {
     uri: Uri,
+    name: Option<Box<str>>,
     host: Option<HeaderValue>,
     only: Option<Vec<HeaderName>>,
     trusts: bool,
@@ -81,8 +82,26 @@ impl Question {
         Self {
             host: host.and_then(|host| HeaderValue::from_str(host).ok()),
             uri,
+            name: None,
             only: None,
             trusts: false,
+        }
+    }
+
+    pub(super) fn call(&mut self, name: &str) {
+        self.name = Some(name.into());
+    }
+
+    /// Where it is asked, without a user, a password, or a query.
+    pub(super) fn shown(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.to_string();
+        }
+        let uri = &self.uri;
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        match (uri.scheme_str(), host) {
+            (Some(scheme), Some(host)) => format!("{scheme}://{host}{}", uri.path()),
+            _ => uri.path().to_owned(),
         }
     }
 

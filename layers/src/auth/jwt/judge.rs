@@ -41,11 +41,12 @@ impl From<Refusal> for Stop {
     }
 }
 
-/// Whether a request may still wait for keys: it does so once.
+/// Whether a request may still wait for keys: it does so once, and a rehearsal has none of them fetched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
     Some,
     None,
+    Looks,
 }
 
 impl Shared {
@@ -62,7 +63,7 @@ impl Shared {
             return Err(Refusal::MALFORMED.into());
         }
         let seen = Seen::new(text);
-        let keys = self.keys.load();
+        let keys = self.keys.load(patience);
         if let Some(keys) = &*keys
             && let Some(known) = self.cache.get(&seen, keys.number())
         {

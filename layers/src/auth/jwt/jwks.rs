@@ -3,6 +3,7 @@
 mod fetch;
 mod status;
 
+use super::judge::Patience;
 use super::key::KeySet;
 use super::refusal::Refusal;
 use crate::error::{BoxError, Chain};
@@ -136,8 +137,8 @@ impl Jwks {
     }
 
     /// The keys, once there are any.
-    pub(super) fn keys(&self) -> Guard<Option<Arc<KeySet>>> {
-        if self.shared.is_due() {
+    pub(super) fn keys(&self, patience: Patience) -> Guard<Option<Arc<KeySet>>> {
+        if patience != Patience::Looks && self.shared.is_due() {
             self.shared.refresh();
         }
         self.shared.keys.load()

@@ -53,10 +53,10 @@ impl From<Jwks> for Keys {
 }
 
 impl Keys {
-    pub(super) fn load(&self) -> Guard<Option<Arc<KeySet>>> {
+    pub(super) fn load(&self, patience: Patience) -> Guard<Option<Arc<KeySet>>> {
         match self {
             Self::Fixed(keys) => keys.0.load(),
-            Self::Remote(jwks) => jwks.keys(),
+            Self::Remote(jwks) => jwks.keys(patience),
         }
     }
 
@@ -91,6 +91,7 @@ impl Keys {
                 Err(refusal) => Stop::Refuse(refusal),
             },
             (Self::Remote(jwks), Patience::None) => Stop::Refuse(jwks.missing(key_id)),
+            (Self::Remote(_), Patience::Looks) => Stop::Refuse(Refusal::Unavailable),
         }
     }
 }
