@@ -5,7 +5,7 @@
 //! "any" where it needs none in particular. A search looks into the few lists that can hold a match, and
 //! into each only as far as a route there would still be better than the best one so far.
 
-use crate::rule::{Facts, HostPattern, HostSet, PathPattern, PathSet, Rule};
+use crate::rule::{Facts, HostPattern, HostSet, PathPattern, PathSet, Rule, Verdict};
 use crate::stack::HttpService;
 use crate::stack::asked::Asked;
 use foldhash::fast::RandomState;
@@ -139,6 +139,17 @@ impl<S> Table<S> {
     /// The routes, the best first.
     pub fn routes(&self) -> &[Route<S>] {
         &self.routes
+    }
+
+    /// Each route in its order, whether it takes what has these facts, and why: the first that does is the one that
+    /// [`Table::find`] finds.
+    pub fn judge<'t>(
+        &'t self,
+        facts: &'t Facts<'_>,
+    ) -> impl Iterator<Item = (&'t Route<S>, Verdict<'t>)> {
+        self.routes
+            .iter()
+            .map(|route| (route, route.rule.verdict(facts)))
     }
 
     /// The best route that takes what has these facts.
@@ -391,6 +402,17 @@ mod tests {
                     table.routes().iter().find(|route| route.rule.matches(facts)).map(|r| r.service)
                 });
                 prop_assert_eq!(find(&table, &host, &path), scan, "{} {}", host, path);
+                let (judged, agrees) = with_facts(&host, &path, |facts| {
+                    let first = table.judge(facts).find(|(_, verdict)| verdict.matches);
+                    let agrees = table.judge(facts).all(|(route, verdict)| {
+                        // Who decides, decides by himself what he says of himself.
+                        let deciders = &verdict.deciders;
+                        verdict.matches == route.rule.matches(facts) && !deciders.is_empty()
+                    });
+                    (first.map(|(route, _)| route.service), agrees)
+                });
+                prop_assert_eq!(judged, scan, "{} {}", host, path);
+                prop_assert!(agrees, "{} {}", host, path);
             }
         }
     }

@@ -14,6 +14,7 @@
 //! assert_eq!(error.help.as_deref(), Some("did you mean `PathPrefix`?"));
 //! ```
 
+mod decide;
 mod expr;
 mod facts;
 mod matcher;
@@ -29,6 +30,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+pub use decide::{Asks, Decider, Verdict};
 pub use facts::Facts;
 pub use matcher::HostPattern;
 pub(crate) use pattern::regex;
@@ -55,6 +57,7 @@ pub struct Rule {
     text: Arc<str>,
     expr: Arc<Expr>,
     warnings: Arc<[RuleWarning]>,
+    matchers: Arc<[Range<usize>]>,
     client_hello: Option<Range<usize>>,
 }
 
@@ -116,6 +119,7 @@ impl Rule {
             text: text.into(),
             expr: Arc::new(parsed.expr),
             warnings: parsed.warnings.into(),
+            matchers: parsed.matchers.into(),
             client_hello: parsed.client_hello,
         })
     }
@@ -149,6 +153,11 @@ impl Rule {
     /// Whether a request, or a connection, with these facts is one that the rule takes.
     pub fn matches(&self, facts: &Facts<'_>) -> bool {
         self.expr.matches(facts)
+    }
+
+    /// As [`Rule::matches`], with the matchers that decided it: for who asks why.
+    pub fn verdict(&self, facts: &Facts<'_>) -> Verdict<'_> {
+        decide::verdict(self, facts)
     }
 
     /// A necessary condition on the host, or the server name; the table's index is made of it.

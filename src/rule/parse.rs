@@ -23,6 +23,7 @@ pub(super) fn parse(text: &str, protocol: Protocol) -> Result<Parsed, RuleError>
         protocol,
         operator: None,
         warnings: Vec::new(),
+        matchers: Vec::new(),
         client_hello: None,
     };
     let expr = parser.any(0)?;
@@ -33,6 +34,7 @@ pub(super) fn parse(text: &str, protocol: Protocol) -> Result<Parsed, RuleError>
     Ok(Parsed {
         expr,
         warnings: parser.warnings,
+        matchers: parser.matchers,
         client_hello: parser.client_hello,
     })
 }
@@ -41,6 +43,8 @@ pub(super) fn parse(text: &str, protocol: Protocol) -> Result<Parsed, RuleError>
 pub(super) struct Parsed {
     pub(super) expr: Expr,
     pub(super) warnings: Vec<RuleWarning>,
+    /// Where each matcher stands, in the order of the tree.
+    pub(super) matchers: Vec<Range<usize>>,
     /// The first matcher that asks for what a TLS client says of itself.
     pub(super) client_hello: Option<Range<usize>>,
 }
@@ -53,6 +57,7 @@ pub(super) struct Parser<'a> {
     /// The operator that waits for its right-hand side.
     operator: Option<Range<usize>>,
     warnings: Vec<RuleWarning>,
+    matchers: Vec<Range<usize>>,
     client_hello: Option<Range<usize>>,
 }
 
@@ -141,6 +146,7 @@ impl<'a> Parser<'a> {
             ));
         }
         let matcher = signature.build(&arguments)?;
+        self.matchers.push(span.start..self.at);
         if !signature.is_for(self.protocol) {
             return self.catch_all(&matcher, span);
         }
