@@ -2,6 +2,7 @@
 
 use crate::compile::CompileError;
 use crate::config::{Address, ConfigError};
+use crate::dispatch::explain::Unaskable;
 use std::io;
 
 /// Why a gateway does not start, or keeps running as it was.
@@ -32,6 +33,9 @@ pub enum Error {
     /// The gateway has been shut down, or was started already.
     #[error("the gateway is {0}")]
     State(&'static str),
+    /// There is nothing to be explained.
+    #[error(transparent)]
+    Unaskable(#[from] Unaskable),
     /// The task that compiles configurations ended early.
     #[error("the configuration could not be compiled: {0}")]
     Task(#[from] tokio::task::JoinError),

@@ -15,5 +15,6 @@ pub mod stack;
 pub mod telemetry;
 pub mod upstream;
 
+pub use dispatch::explain::{Explanation, Question};
 pub use error::{Error, Result};
 pub use gateway::{Gateway, GatewayBuilder};

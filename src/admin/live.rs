@@ -1,6 +1,7 @@
 //! What the admin API shows: handles that the gateway hands over, and renews at each reload.
 
 use crate::config::{GatewayConfig, Protocol};
+use crate::dispatch::explain::Explainer;
 use crate::stack::drain::Drain;
 use crate::stack::udp::Traffic;
 use crate::telemetry::metrics::Metrics;
@@ -47,6 +48,8 @@ pub struct Snapshot {
     pub entrypoints: Vec<EntrypointHandle>,
     /// Its services.
     pub services: Vec<ServiceHandle>,
+    /// What says what becomes of a request.
+    pub explainer: Arc<Explainer>,
 }
 
 /// A listener.

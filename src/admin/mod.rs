@@ -4,6 +4,7 @@
 //! token.
 
 mod access;
+mod explain;
 mod live;
 mod scrape;
 mod servers;
@@ -52,6 +53,7 @@ fn pages(live: &Arc<Live>, server: MethodRouter<Arc<Live>>) -> Router {
         .route("/api/gateway/services", get(servers::services))
         .route("/api/gateway/services/{service}/servers/{server}", server)
         .route("/api/gateway/middlewares", get(views::middlewares))
+        .route("/api/gateway/explain", get(explain::explain))
         .layer(from_fn_with_state(Arc::clone(live), access::require_token))
         .route("/ready", get(views::ready))
         .route("/live", get(views::live))

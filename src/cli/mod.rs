@@ -1,6 +1,7 @@
 //! What the command line says, and the exit status: 0 done, 1 invalid or failed, 2 usage or an unreadable file.
 
 mod demo;
+mod explain;
 mod serve;
 mod validate;
 
@@ -37,6 +38,13 @@ enum Verb {
         /// A warning is an error.
         #[arg(long)]
         deny_warnings: bool,
+    },
+    /// Tell what would become of a request, and send nothing. Exit status 0 where a router was found, 1 where none.
+    Explain {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(flatten)]
+        args: explain::ExplainArgs,
     },
     /// Run a gateway with servers of its own on loopback, and print what to try.
     Demo {
@@ -140,6 +148,7 @@ pub(crate) fn run() -> ExitCode {
             format,
             deny_warnings,
         }) => validate::validate(&config.source(), format, deny_warnings),
+        Some(Verb::Explain { config, args }) => explain::explain(&config.source(), args),
         Some(Verb::Demo { port }) => demo::demo(port),
     };
     exit.into()

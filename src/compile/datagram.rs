@@ -60,6 +60,7 @@ pub(super) fn serves(config: &EntrypointConfig, routes: UdpRoutes) -> Serves {
         .service(dispatcher.clone());
     Serves::Udp {
         service: BoxCloneSyncService::new(service),
+        routes: dispatcher.clone(),
         belongs: Arc::new(move |client, server| {
             let is_allowed = allow.as_ref().is_none_or(|allow| allow.allows(client));
             is_allowed && dispatcher.keeps(client, server)

@@ -128,7 +128,7 @@ fn http(
     Serves::Http {
         limits: limits(config),
         rejects_encoded_slash: config.encoded_slash == EncodedSlash::Reject,
-        table,
+        table: Arc::new(table),
         tls,
         first: first.map(Box::new),
     }

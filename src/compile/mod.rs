@@ -6,6 +6,7 @@
 mod client;
 mod datagram;
 mod entrypoint;
+mod explain;
 mod file;
 mod middleware;
 mod route;
@@ -15,7 +16,9 @@ mod upkeep;
 mod upstream;
 
 use crate::config::{Address, GatewayConfig, Protocol};
-use crate::dispatch::connection::{ConnectionDispatcher, ConnectionRoutes};
+use crate::dispatch::connection::{ConnectionDispatcher, ConnectionRoutes, ConnectionTables};
+use crate::dispatch::explain::Explainer;
+use crate::dispatch::session::SessionDispatcher;
 use crate::dispatch::table::Table;
 use crate::serve::http_server::HttpLimits;
 use crate::serve::udp::Belongs;
@@ -70,6 +73,8 @@ pub struct Compiled {
     pub entrypoints: Vec<CompiledEntrypoint>,
     /// What is to be told of exchanges.
     pub signals: Arc<Signals>,
+    /// What says what becomes of a request.
+    pub explainer: Arc<Explainer>,
     /// Its services, to be kept for the next configuration.
     pub services: Services,
     /// Its middlewares, to be kept likewise.
@@ -108,7 +113,7 @@ pub enum Serves {
         /// Whether a path with an encoded slash is refused.
         rejects_encoded_slash: bool,
         /// The routes of requests.
-        table: Table,
+        table: Arc<Table>,
         /// What ends TLS before them.
         tls: Option<ConnectionLayer>,
         /// The routes of connections that are for servers, which are asked first.
@@ -126,6 +131,8 @@ pub enum Serves {
         session_timeout: Duration,
         /// How many there may be.
         max_sessions: usize,
+        /// The routes of sessions.
+        routes: SessionDispatcher,
     },
 }
 
@@ -142,8 +149,7 @@ impl fmt::Debug for Serves {
 /// The routes of an entrypoint's connections.
 #[derive(Debug, Default)]
 pub struct Connections {
-    tls: Table<ConnectionService>,
-    any: Table<ConnectionService>,
+    tables: ConnectionTables,
     /// Looks at how connections begin, where a route asks for that.
     peek: Option<ConnectionLayer>,
 }
@@ -151,8 +157,8 @@ pub struct Connections {
 impl Connections {
     /// What serves connections: these routes, and the rest by something else if there is something.
     pub fn service(self, rest: Option<ConnectionService>) -> ConnectionService {
-        let Self { tls, any, peek } = self;
-        let routes = ConnectionRoutes { tls, any, rest };
+        let Self { tables, peek } = self;
+        let routes = ConnectionRoutes { tables, rest };
         let service = BoxCloneSyncService::new(ConnectionDispatcher::new(routes));
         match peek {
             Some(peek) => peek.layer(service),
@@ -211,25 +217,34 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
     let tcp_routes = stream::routes(config, &services, &middlewares)?;
     let udp_routes = datagram::routes(config, &services)?;
     let tls = tls::all(config, kept)?;
+    let mut stages = Vec::with_capacity(config.entrypoints.len());
     let entrypoints = config
         .entrypoints
         .iter()
         .map(|(name, entrypoint)| {
             let outer = middleware::layers(&entrypoint.middlewares, config, &middlewares)?;
-            Ok(entrypoint::entrypoint(
+            let compiled = entrypoint::entrypoint(
                 name,
                 entrypoint,
                 (config, kept),
                 (&routes, &tcp_routes, &udp_routes),
                 &outer,
                 tls.get(&**name),
-            ))
+            );
+            stages.extend(explain::stage(
+                &compiled,
+                config,
+                &services,
+                (&routes, &outer.http),
+            ));
+            Ok(compiled)
         })
         .chain(entrypoint::admin(config, kept).map(Ok))
         .collect::<Result<_, CompileError>>()?;
     Ok(Compiled {
         entrypoints,
         signals: Arc::default(),
+        explainer: Arc::new(explain::explainer(config, stages)),
         services,
         middlewares,
         tls,

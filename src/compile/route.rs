@@ -17,6 +17,7 @@ use super::middleware::{Link, Middlewares, layers};
 use super::upstream::{Services, Stack};
 use super::{CompileError, Kept};
 use crate::config::{ADMIN_SERVICE, GatewayConfig, RouterConfig};
+use crate::dispatch::explain::LayerName;
 use crate::dispatch::table::Route;
 use crate::rule::{Protocol, Rule};
 use crate::stack::{HttpLayer, HttpService, Next, Request, Response, erase};
@@ -86,6 +87,23 @@ impl Router {
             rule: self.rule.clone(),
             service,
         }
+    }
+
+    /// Its service, and what stands before that at an entrypoint with these middlewares.
+    pub(super) fn names(&self, outer: &[Link<'_>]) -> (&Arc<str>, Vec<LayerName>) {
+        let outer = outer.iter().map(|link| Some(link.middleware));
+        let own = self.layers.iter().map(|own| own.middleware.as_ref());
+        let name = |middleware: Option<&Arc<MiddlewareSignals>>| match middleware {
+            Some(middleware) => LayerName {
+                name: Arc::clone(&middleware.name),
+                kind: Arc::clone(&middleware.kind),
+            },
+            None => LayerName {
+                name: "timeout of the router".into(),
+                kind: "timeout".into(),
+            },
+        };
+        (&self.service, outer.chain(own).map(name).collect())
     }
 
     fn signals(&self, layers: &[Own]) -> Arc<RouteSignals> {

@@ -13,6 +13,7 @@ use super::middleware::{Middlewares, layers};
 use super::upstream::{Services, Stack};
 use super::{CompileError, Connections};
 use crate::config::{GatewayConfig, RouterConfig};
+use crate::dispatch::connection::ConnectionTables;
 use crate::dispatch::table::{Route, Table};
 use crate::rule::{Protocol, Rule};
 use crate::serve::before::BeforeLayer;
@@ -113,8 +114,10 @@ pub(super) fn connections<'r>(
     // Nobody waits for the first words of a client whose server has the first word.
     let peek = (!of_tls.is_empty()).then(|| Peek::new(timeout.unwrap_or(HELLO_TIMEOUT)));
     Connections {
-        tls: Table::new(of_tls),
-        any: Table::new(of_any),
+        tables: ConnectionTables {
+            tls: Arc::new(Table::new(of_tls)),
+            any: Arc::new(Table::new(of_any)),
+        },
         peek: peek.map(|peek| BoxCloneSyncServiceLayer::new(BeforeLayer::new(peek))),
     }
 }

@@ -15,31 +15,50 @@ use std::task::{Context, Poll};
 use tower::util::Oneshot;
 use tower::{Service, ServiceExt};
 
-/// The routes of connections.
+/// The routes of connections. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionTables {
+    /// Of those that begin with TLS.
+    pub tls: Arc<Table<ConnectionService>>,
+    /// Of all others, and of those that begin with TLS and that no route above takes.
+    pub any: Arc<Table<ConnectionService>>,
+}
+
+/// What is done with connections.
 #[derive(Debug)]
 pub struct ConnectionRoutes {
-    /// Of those that begin with TLS.
-    pub tls: Table<ConnectionService>,
-    /// Of all others, and of those that begin with TLS and that no route above takes.
-    pub any: Table<ConnectionService>,
+    /// By these routes.
+    pub tables: ConnectionTables,
     /// What serves those that no route takes; none refuses them.
     pub rest: Option<ConnectionService>,
 }
 
-impl ConnectionRoutes {
+impl ConnectionTables {
+    /// The best route of a client, by what it says of itself in TLS if it does.
     fn find(
         &self,
         client: IpAddr,
         hello: Option<&ClientHello>,
     ) -> Option<&Route<ConnectionService>> {
-        if let Some(hello) = hello {
-            let alpn: Vec<&[u8]> = hello.alpn().collect();
-            let facts = Facts::of_connection(client, hello.server_name(), &alpn);
-            if let Some(route) = self.tls.find(&facts) {
-                return Some(route);
-            }
-        }
-        self.any.find(&Facts::of_connection(client, None, &[]))
+        let mut alpn = Vec::new();
+        let sni = hello.map(|hello| {
+            alpn.extend(hello.alpn());
+            hello.server_name()
+        });
+        self.asked(client, sni, &alpn)
+            .find_map(|(table, facts)| table.find(&facts))
+    }
+
+    /// The tables that are asked one after the other, each with what is known to it. `sni` is there where there is TLS.
+    pub(super) fn asked<'f>(
+        &self,
+        client: IpAddr,
+        sni: Option<Option<&'f str>>,
+        alpn: &'f [&'f [u8]],
+    ) -> impl Iterator<Item = (&Table<ConnectionService>, Facts<'f>)> {
+        let tls = sni.map(|sni| (&*self.tls, Facts::of_connection(client, sni, alpn)));
+        let any = (&*self.any, Facts::of_connection(client, None, &[]));
+        tls.into_iter().chain([any])
     }
 }
 
@@ -70,7 +89,7 @@ impl Service<Connection> for ConnectionDispatcher {
 
     fn call(&mut self, connection: Connection) -> Self::Future {
         let peer = connection.peer_ip();
-        let route = self.routes.find(peer, connection.hello.as_deref());
+        let route = self.routes.tables.find(peer, connection.hello.as_deref());
         let service = route.map(|route| &route.service);
         let inner = match service.or(self.routes.rest.as_ref()) {
             Some(service) => Some(service.clone().oneshot(connection)),

@@ -4,10 +4,12 @@
 //! request under way keeps the stack that it was given.
 
 pub mod connection;
+pub mod explain;
 pub mod request;
 pub mod session;
 pub mod table;
 
+use crate::rule::Facts;
 use crate::stack::{HttpService, Request, Response};
 use a3s_layers::peer::Client;
 use a3s_layers::reject::{Shape, reject};
@@ -77,6 +79,18 @@ impl RequestDispatcher {
     }
 
     fn find(&self, request: &mut Request) -> Result<HttpService, Refusal> {
+        let found = self.look(request, |table, facts| {
+            table.find(facts).map(|route| route.service.clone())
+        });
+        found?.ok_or(Refusal::NoRoute)
+    }
+
+    /// Gives a request its form, and looks into the table with what rules see of it.
+    fn look<T>(
+        &self,
+        request: &mut Request,
+        look: impl FnOnce(&Table, &Facts<'_>) -> T,
+    ) -> Result<T, Refusal> {
         request::normalize(request)?;
         if self.rejects_encoded_slash && request.uri().path().contains("%2F") {
             return Err(Malformed::Path.into());
@@ -89,8 +103,7 @@ impl RequestDispatcher {
             if asked.is_some_and(|(asked, tls)| !asked.allows(facts.host, tls.asked)) {
                 return Err(Refusal::Misdirected);
             }
-            let route = table.find(facts).ok_or(Refusal::NoRoute)?;
-            Ok(route.service.clone())
+            Ok(look(&table, facts))
         })
     }
 }

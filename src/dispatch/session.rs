@@ -49,7 +49,7 @@ impl Servers {
 /// Serves each session by the best route of the table.
 #[derive(Debug, Clone)]
 pub struct SessionDispatcher {
-    table: Arc<Table<Servers>>,
+    pub(super) table: Arc<Table<Servers>>,
 }
 
 impl SessionDispatcher {

@@ -92,6 +92,7 @@ fn handling(compiled: CompiledEntrypoint, drain: &Arc<Drain>) -> UdpHandling {
         belongs,
         session_timeout,
         max_sessions,
+        ..
     } = compiled.serves
     else {
         unreachable!("connections have sockets of their own");

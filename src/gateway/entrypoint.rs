@@ -196,7 +196,7 @@ impl Connections {
     fn new(listener: Listener, compiled: CompiledEntrypoint, drain: &Arc<Drain>) -> Self {
         let table = Arc::new(ArcSwap::default());
         let (handling, routes) = handling(compiled, &table, drain);
-        table.store(Arc::new(routes));
+        table.store(routes);
         Self {
             handling: Arc::new(ArcSwap::from_pointee(handling)),
             table,
@@ -242,7 +242,7 @@ impl Connections {
         drain.ask_again();
         // An entrypoint that goes over to TCP has connections of HTTP until those have ended, by the routes of then.
         match protocol {
-            Protocol::Http => [handling, self.table.swap(Arc::new(routes))],
+            Protocol::Http => [handling, self.table.swap(routes)],
             _ => [handling, Arc::new(())],
         }
     }
@@ -296,7 +296,7 @@ fn handling(
     compiled: CompiledEntrypoint,
     table: &Arc<ArcSwap<Table>>,
     drain: &Arc<Drain>,
-) -> (Handling, Table) {
+) -> (Handling, Arc<Table>) {
     let (service, past_max, routes) = match compiled.serves {
         Serves::Http {
             limits,
@@ -327,7 +327,7 @@ fn handling(
         }
         // Its address is another one, though it may read the same.
         Serves::Udp { .. } => unreachable!("datagrams have sockets of their own"),
-        Serves::Tcp(connections) => (connections.service(None), PastMax::Reset, Table::default()),
+        Serves::Tcp(connections) => (connections.service(None), PastMax::Reset, Arc::default()),
     };
     let admission = compiled.admission.iter().rev();
     let handling = Handling {

@@ -3,6 +3,7 @@
 mod builder;
 mod datagrams;
 mod entrypoint;
+mod explain;
 mod reload;
 mod signals;
 mod watch;

@@ -11,9 +11,11 @@
 
 use super::Shared;
 use super::entrypoint::{Bound, Entrypoint, Replaced, bind, end, listen};
+use super::explain::stand_ins;
 use crate::admin::{self, EntrypointHandle, PoolHandle, ServiceHandle, Snapshot, State};
 use crate::compile::{self, Compiled, Kept};
 use crate::config::{Address, GatewayConfig, Protocol};
+use crate::dispatch::explain::Explainer;
 use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::resolve::{Follower, Prepared, Resolver};
@@ -24,6 +26,7 @@ use crate::upstream::Servers;
 use crate::upstream::probe::Check;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -178,6 +181,15 @@ impl Shared {
             .reloaded(problems.lines().map(str::to_owned).collect());
     }
 
+    /// What says what becomes of requests, by a configuration that is not to run.
+    pub(super) fn rehearse(&self, config: &GatewayConfig) -> Result<Arc<Explainer>> {
+        let kept = Kept {
+            addresses: stand_ins(config),
+            ..self.kept(None)
+        };
+        Ok(compile::compile(config, &kept)?.explainer)
+    }
+
     pub(super) fn validate(&self, config: &GatewayConfig) -> Result<()> {
         compile::compile(config, &self.kept(None))?;
         Ok(())
@@ -262,6 +274,7 @@ impl Shared {
             std::mem::replace(&mut running.middlewares, compiled.middlewares),
         );
         running.tls = compiled.tls;
+        let explainer = compiled.explainer;
         self.signals.store(compiled.signals);
         running.tls.values().for_each(compile::Tls::start_upkeep);
         // Before the first request is sent to them: all at once, for a pool may have many names.
@@ -283,7 +296,7 @@ impl Shared {
         running.shutdown_timeout = Duration::from_secs(config.shutdown_timeout_secs);
         self.end_series(&config);
         // Shown before the first request can come: the admin API judges by it who may ask.
-        let snapshot = snapshot(config, running);
+        let snapshot = snapshot(config, running, explainer);
         let config = Arc::clone(&snapshot.config);
         self.live.show(snapshot);
         self.live.set_state(State::Running);
@@ -380,7 +393,12 @@ fn asked(services: &compile::Services) -> impl Iterator<Item = (Arc<Servers>, Op
     })
 }
 
-fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {
+fn snapshot(config: GatewayConfig, running: &Running, explainer: Arc<Explainer>) -> Snapshot {
+    for stage in &explainer.stages {
+        if let Some(Bind::Tcp(local) | Bind::Udp(local)) = running.local_address(&stage.name) {
+            stage.port.store(local.port(), Ordering::Relaxed);
+        }
+    }
     let entrypoints = running
         .entrypoints
         .iter()
@@ -409,6 +427,7 @@ fn snapshot(config: GatewayConfig, running: &Running) -> Snapshot {
     Snapshot {
         entrypoints: entrypoints.collect(),
         services: services.collect(),
+        explainer,
         config: Arc::new(config),
     }
 }

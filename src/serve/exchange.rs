@@ -4,14 +4,13 @@ use super::body::{BodyTimeouts, RequestBody, ResponseBody, Running};
 use super::exchanges::Exchanges;
 use super::extended_connect::{self, ExtendedConnect};
 use super::upgrade;
+use crate::stack::arrival::introduce;
 use crate::stack::drain::Notice;
 use crate::stack::upgrade::Upgrade;
 use crate::stack::{Request, Response};
 use a3s_layers::hop_by_hop::disarm;
 use a3s_layers::journal::Journal;
-use a3s_layers::peer::{
-    Client, Peer, TlsSession, X_FORWARDED_CLIENT_CERT, remove_forwarded, remove_misspelt_forwarded,
-};
+use a3s_layers::peer::Peer;
 use a3s_layers::reject::{Shape, reject};
 use a3s_layers::trailers::TrailerGuard;
 use axum::body::Body;
@@ -96,15 +95,7 @@ where
             refusal.get_or_insert(unknown);
             None
         });
-        match self.peer.is_trusted() {
-            true => remove_misspelt_forwarded(request.headers_mut()),
-            false => remove_forwarded(request.headers_mut()),
-        }
-        if let Some(tls) = self.peer.tls().filter(|tls| tls.asked != 0) {
-            set_client_cert(request.headers_mut(), tls);
-        }
-        let client = Client::of(Arc::clone(&self.peer), request.headers());
-        request.extensions_mut().insert(client);
+        introduce(&mut request, &self.peer);
         request.extensions_mut().insert(journal);
         if may_trail {
             request.extensions_mut().insert(TrailerGuard::new());
@@ -124,14 +115,6 @@ where
             closing: (version < Version::HTTP_2).then(|| Arc::clone(&self.closing)),
         }
     }
-}
-
-/// Says who the client is where it was asked, and nothing else: whatever stands there is not its word.
-fn set_client_cert(headers: &mut HeaderMap, tls: &TlsSession) {
-    match &tls.client {
-        Some(client) => headers.insert(X_FORWARDED_CLIENT_CERT, client.clone()),
-        None => headers.remove(X_FORWARDED_CLIENT_CERT),
-    };
 }
 
 fn has_length(response: &Response) -> bool {

@@ -33,6 +33,12 @@ impl Asked {
         }
     }
 
+    /// What is asked of a client who comes to a name.
+    pub fn of(&self, name: Option<&str>) -> u64 {
+        let asked = self.ids.get(self.place(name));
+        asked.map_or(0, |asked| asked.load(Ordering::Acquire))
+    }
+
     /// Whether a client who was asked for `id` may ask under `host`.
     pub fn allows(&self, host: &str, id: u64) -> bool {
         let asked = self.ids.get(self.place(Some(host)));

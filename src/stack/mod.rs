@@ -1,5 +1,6 @@
 //! The shapes that flow through the house: one request, one response, one kind of service.
 
+pub mod arrival;
 pub mod asked;
 pub mod client_auth;
 pub(crate) mod conduct;

@@ -2,6 +2,7 @@
 
 use super::{HttpService, Request, Response};
 use a3s_layers::journal::Journal;
+use a3s_layers::rehearsal::{Head, Note};
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 use tower::Service;
@@ -34,7 +35,31 @@ impl Service<Request> for Next {
     fn call(&mut self, request: Request) -> Self::Future {
         if let Some(journal) = request.extensions().get::<Journal>() {
             journal.reach(self.position);
+            if journal.is_rehearsal() {
+                let journal = journal.clone();
+                return self.rehearse(request, journal);
+            }
         }
         self.inner.call(request)
+    }
+}
+
+impl Next {
+    /// Notes the request and the answer as they are here.
+    fn rehearse(
+        &mut self,
+        request: Request,
+        journal: Journal,
+    ) -> <Self as Service<Request>>::Future {
+        journal.note(Note::Request(Head::of(&request)));
+        let position = self.position;
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let response = answer.await?;
+            journal.note_response(position, &response);
+            // What is noted on the way back is of the middleware before.
+            journal.reach(position.saturating_sub(1));
+            Ok(response)
+        })
     }
 }

@@ -3,6 +3,7 @@
 use super::metrics::{Counts, Made, MiddlewareCounts, ServiceCounts};
 use crate::stack::Request;
 use a3s_layers::journal::Journal;
+use a3s_layers::rehearsal::{Head, Note};
 use std::any::Any;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -104,6 +105,10 @@ impl<S: Service<Request>> Service<Request> for Routed<S> {
 
     fn call(&mut self, request: Request) -> Self::Future {
         if let Some(journal) = request.extensions().get::<Journal>() {
+            if journal.is_rehearsal() {
+                journal.note(Note::Request(Head::of(&request)));
+                return self.inner.call(request);
+            }
             let route: Arc<dyn Any + Send + Sync> = Arc::<RouteSignals>::clone(&self.route);
             if journal.set_route(route) {
                 self.route.begin();

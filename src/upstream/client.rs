@@ -12,8 +12,10 @@ use super::watched::Watched;
 use crate::stack::Request;
 use crate::stack::proxy_header::Addresses;
 use crate::stack::upgrade::Upgrade;
-use a3s_layers::endpoint::AwaitedBody;
+use a3s_layers::endpoint::{AwaitedBody, Endpoint};
 use a3s_layers::error::{BoxError, Failure, UpstreamError};
+use a3s_layers::journal::Journal;
+use a3s_layers::rehearsal::{Head, Note, StandIn};
 use axum::body::Body;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Response, StatusCode, Uri, Version};
@@ -21,7 +23,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,6 +72,9 @@ impl Service<Request> for Client {
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
+        if let Some(journal) = Journal::rehearsed(&request) {
+            return Box::pin(ready(Ok(stand_in(&request, &journal))));
+        }
         let Self { origin, timeouts } = self.clone();
         if let Some(upgrade) = request.extensions_mut().remove::<Upgrade>() {
             return Box::pin(upgrade::ask(origin, timeouts, request, upgrade));
@@ -101,6 +106,16 @@ impl Service<Request> for Client {
             }))
         })
     }
+}
+
+/// Sends nothing: notes what would be sent, and answers in place of the server.
+fn stand_in(request: &Request, journal: &Journal) -> Response<AnswerBody> {
+    let endpoint = journal.endpoint();
+    let id = endpoint.as_deref().map(Endpoint::id).unwrap_or_default();
+    journal.note(Note::Sent(id.into(), Head::of(request)));
+    let mut response = Response::new(AnswerBody::GoesOn(Body::empty()));
+    response.extensions_mut().insert(StandIn);
+    response
 }
 
 /// Whether an answer is in a transfer coding that our request did not ask for, and no client can make sense of: all

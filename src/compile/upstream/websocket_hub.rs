@@ -3,6 +3,7 @@
 use crate::config::WebsocketHubConfig;
 use crate::stack::{Request, UpstreamService};
 use crate::upstream::hub::{Hub, HubLimits};
+use a3s_layers::journal::Journal;
 use std::sync::Arc;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, service_fn};
@@ -24,6 +25,9 @@ pub(super) fn hub(config: &WebsocketHubConfig, before: Option<&Arc<Hub>>) -> (Ar
 pub(super) fn stack(hub: &Arc<Hub>) -> UpstreamService {
     let hub = Arc::clone(hub);
     BoxCloneSyncService::new(service_fn(move |request: Request| {
+        if let Some(journal) = Journal::rehearsed(&request) {
+            journal.would("makes the client a member of its channels, if it asks for a WebSocket");
+        }
         std::future::ready(Ok::<_, BoxError>(hub.answer(&request)))
     }))
 }

@@ -1,0 +1,188 @@
+//! What is asked: a request, or a connection, as a client would send it.
+
+use http::header::{HOST, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, Method, Uri};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The longest URL, in bytes: what the HTTP library takes.
+pub const MAX_URL: usize = 65_534;
+
+/// The most fields that may be given.
+pub const MAX_FIELDS: usize = 100;
+
+/// The most bytes that fields may have, all together.
+pub const MAX_FIELD_BYTES: usize = 64 * 1024;
+
+/// A request that nobody sends.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub(super) method: Method,
+    pub(super) scheme: Option<String>,
+    pub(super) authority: Option<Authority>,
+    pub(super) target: PathAndQuery,
+    pub(super) headers: HeaderMap,
+    pub(super) client_ip: IpAddr,
+    pub(super) server_name: Option<String>,
+    pub(super) alpn: Vec<String>,
+    pub(super) entrypoint: Option<String>,
+}
+
+/// Why there is nothing to be explained.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unaskable {
+    /// No method of HTTP.
+    #[error("`{0}` is not a method")]
+    Method(String),
+    /// No URL, or too long a one.
+    #[error("not a URL: {0}")]
+    Url(&'static str),
+    /// No field.
+    #[error("not a header: {0}")]
+    Header(&'static str),
+    /// No address.
+    #[error("`{0}` is not an IP address")]
+    ClientIp(String),
+    /// No such entrypoint.
+    #[error("unknown entrypoint `{name}`, there are: {known}")]
+    UnknownEntrypoint {
+        /// What was asked for.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// The URL fits none of them, or several.
+    #[error("no entrypoint listens for {scheme} on port {port}; name one of: {known}")]
+    NoEntrypoint {
+        /// The URL's scheme.
+        scheme: String,
+        /// The URL's port.
+        port: u16,
+        /// Those that there are.
+        known: String,
+    },
+}
+
+impl Question {
+    /// A request with this method for a URL: `https://example.com/path`, or `/path` where the entrypoint is
+    /// [named](Self::entrypoint). `tcp://host:5432`, `tls://...` and `udp://...` are connections; their method means
+    /// nothing. It comes from 127.0.0.1.
+    ///
+    /// # Errors
+    /// It is no method, or no URL.
+    pub fn new(method: &str, url: &str) -> Result<Self, Unaskable> {
+        let cut = |text: &str| text.chars().take(40).collect::<String>();
+        let method = Method::from_bytes(method.as_bytes());
+        let method = method.map_err(|error| Unaskable::Method(cut(&error.to_string())))?;
+        if url.len() > MAX_URL {
+            return Err(Unaskable::Url("it is longer than 65534 bytes"));
+        }
+        let uri: Uri = url
+            .parse()
+            .map_err(|_| Unaskable::Url("write it as https://example.com/path"))?;
+        let is_path = uri.scheme().is_none() && uri.authority().is_none();
+        if uri.scheme().is_none() && !is_path {
+            return Err(Unaskable::Url("write it with its scheme, or as a path"));
+        }
+        let target = uri.path_and_query().cloned();
+        Ok(Self {
+            method,
+            scheme: uri.scheme_str().map(str::to_ascii_lowercase),
+            authority: uri.authority().cloned(),
+            target: target.unwrap_or_else(|| PathAndQuery::from_static("/")),
+            headers: HeaderMap::new(),
+            client_ip: Ipv4Addr::LOCALHOST.into(),
+            server_name: None,
+            alpn: Vec::new(),
+            entrypoint: None,
+        })
+    }
+
+    /// Adds a field, as it would be written: `Name: value`. A `Host` stands in place of the URL's.
+    ///
+    /// # Errors
+    /// It is no field, or one too many.
+    pub fn header(mut self, line: &str) -> Result<Self, Unaskable> {
+        let (name, value) =
+            (line.split_once(':')).ok_or(Unaskable::Header("write it as `Name: value`"))?;
+        let name: HeaderName =
+            (name.trim().parse()).map_err(|_| Unaskable::Header("the name is not one of HTTP"))?;
+        let value: HeaderValue = (value.trim().parse())
+            .map_err(|_| Unaskable::Header("the value has characters that no header can carry"))?;
+        let fields = self.headers.iter();
+        let bytes = fields.map(|(name, value)| name.as_str().len() + value.len());
+        if self.headers.len() >= MAX_FIELDS
+            || bytes.sum::<usize>() + name.as_str().len() + value.len() > MAX_FIELD_BYTES
+        {
+            return Err(Unaskable::Header("there are too many, or too long ones"));
+        }
+        self.headers.append(name, value);
+        Ok(self)
+    }
+
+    /// The address that it comes from. Forwarded headers are believed where the entrypoint trusts it.
+    #[must_use]
+    pub fn client_ip(mut self, ip: IpAddr) -> Self {
+        self.client_ip = ip;
+        self
+    }
+
+    /// As [`Question::client_ip`], of a text.
+    ///
+    /// # Errors
+    /// It is no address.
+    pub fn client_ip_text(self, text: &str) -> Result<Self, Unaskable> {
+        let cut = || text.chars().take(40).collect();
+        let ip = text.parse().map_err(|_| Unaskable::ClientIp(cut()))?;
+        Ok(self.client_ip(ip))
+    }
+
+    /// The name that the client asks for in the TLS handshake; that of the URL where it is not said.
+    #[must_use]
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
+
+    /// A protocol that the client offers in the TLS handshake; may be called more than once.
+    #[must_use]
+    pub fn alpn(mut self, protocol: impl Into<String>) -> Self {
+        self.alpn.push(protocol.into());
+        self
+    }
+
+    /// The entrypoint that it comes to, in place of the one that the URL's scheme and port find.
+    #[must_use]
+    pub fn entrypoint(mut self, name: impl Into<String>) -> Self {
+        self.entrypoint = Some(name.into());
+        self
+    }
+
+    /// The host of the URL, without its port.
+    pub(super) fn host(&self) -> Option<&str> {
+        self.authority.as_ref().map(Authority::host)
+    }
+
+    /// The port of the URL, or the one that its scheme stands for.
+    pub(super) fn port(&self) -> Option<u16> {
+        let written = self.authority.as_ref().and_then(Authority::port_u16);
+        written.or(match self.scheme.as_deref()? {
+            "http" | "ws" => Some(80),
+            "https" | "wss" | "tls" => Some(443),
+            _ => None,
+        })
+    }
+
+    /// The fields of the request, `Host` first.
+    pub(super) fn fields(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(authority) = &self.authority
+            && !self.headers.contains_key(HOST)
+            && let Ok(host) = HeaderValue::from_str(authority.as_str())
+        {
+            headers.insert(HOST, host);
+        }
+        headers.extend(self.headers.clone());
+        headers
+    }
+}
