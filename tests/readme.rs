@@ -78,6 +78,10 @@ services "maintenance" {
 services "hub" {
   websocket_hub { }
 }
+test "the page is there" {
+  request { url = "http://example.com:8080/" }
+  expect { router = "all" }
+}
 admin { }
 "#,
     );

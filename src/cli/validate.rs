@@ -12,10 +12,14 @@ pub(super) fn validate(source: &Source, format: Format, deny_warnings: bool) -> 
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    // What only compiling finds: whether the files that the configuration names are of use.
-    if let Some(Err(error)) = loaded.config.as_ref().map(Gateway::validate) {
-        let problem = unusable(&source.path, error.to_string());
-        loaded.diagnostics.push(problem);
+    // What only compiling finds: whether the files that the configuration names are of use, and its own tests hold.
+    match loaded.config.as_ref().map(Gateway::test) {
+        Some(Ok(failed)) => loaded.diagnostics.extend(&failed),
+        Some(Err(error)) => {
+            let problem = unusable(&source.path, error.to_string());
+            loaded.diagnostics.push(problem);
+        }
+        None => {}
     }
     let diagnostics = &loaded.diagnostics;
     match format {

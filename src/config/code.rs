@@ -69,6 +69,7 @@ codes! {
     Cycle = "E019", "Something refers to itself, by way of others.";
     UnknownType = "E020", "A middleware is of a type that nobody knows.";
     Mixed = "E021", "One is for requests and the other for connections.";
+    FailedTest = "E022", "A test of the configuration fails.";
     RuleWarning = "W001", "A rule is probably not what was meant.";
     Unreachable = "W002", "A router can never be reached.";
     SamePriority = "W003", "Two routers match the same requests at the same priority.";
@@ -81,6 +82,7 @@ codes! {
     WeakSecret = "W010", "A secret is so short that it can be guessed.";
     WideCache = "W011", "An answer for one page is remembered for all.";
     Expired = "W012", "A certificate has expired.";
+    FailedTestWarning = "W013", "A test of the configuration fails.";
 }
 
 impl Code {

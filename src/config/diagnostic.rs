@@ -113,7 +113,7 @@ impl Diagnostics {
     }
 
     /// Adds all of `other`.
-    pub(super) fn extend(&mut self, other: &Diagnostics) {
+    pub fn extend(&mut self, other: &Diagnostics) {
         self.list.extend(other.list.iter().cloned());
         let texts = other.texts.iter();
         self.texts

@@ -251,6 +251,7 @@ fn finish(
             files: &files,
         };
         config.note_unknown_types(tree, &secrets);
+        config.note_test_places(tree, &secrets);
     }
     input.read.append(&mut evaluator.read);
     limit(&mut problems);

@@ -23,6 +23,7 @@ mod service;
 mod source;
 mod syntax;
 mod template;
+mod test;
 pub(crate) mod text_file;
 mod tls;
 mod tree;
@@ -55,6 +56,7 @@ pub use service::{
     ServerConfig, ServiceConfig, StickyConfig, StickyTo, Strategy, TimeoutsConfig,
     UpstreamTlsConfig, WebsocketHubConfig,
 };
+pub use test::{ExpectConfig, NO_ROUTER, OnTestFailure, TestConfig, TestPlaces, TestRequestConfig};
 pub use tls::{
     CertificateConfig, ClientAuthConfig, ClientAuthMode, RouterTlsConfig, TlsConfig, TlsVersion,
 };
@@ -64,6 +66,7 @@ pub use values::{
 };
 
 pub(crate) use load::digest_now;
+pub(crate) use test::{TestFailure, TestPart};
 
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -92,6 +95,14 @@ pub struct GatewayConfig {
     /// The admin API; none is no listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<AdminConfig>,
+    /// What is expected of requests, before it takes effect.
+    #[serde(rename = "test", skip_serializing_if = "IndexMap::is_empty")]
+    pub tests: IndexMap<String, TestConfig>,
+    /// What becomes of it where that is not so.
+    pub on_test_failure: OnTestFailure,
+    /// Where the tests stand.
+    #[serde(skip)]
+    pub test_places: TestPlaces,
     /// Where it was read from, for a gateway to read it again; none for a configuration built in code.
     #[serde(skip)]
     pub source: Option<Source>,
@@ -108,6 +119,9 @@ impl Default for GatewayConfig {
             providers: ProvidersConfig::default(),
             dns: DnsConfig::default(),
             admin: None,
+            tests: IndexMap::new(),
+            on_test_failure: OnTestFailure::default(),
+            test_places: TestPlaces::default(),
             source: None,
         }
     }
@@ -121,6 +135,8 @@ impl PartialEq for GatewayConfig {
             && self.providers == other.providers
             && self.dns == other.dns
             && self.admin == other.admin
+            && self.on_test_failure == other.on_test_failure
+            && self.tests.iter().eq(&other.tests)
             && self.entrypoints.iter().eq(&other.entrypoints)
             && self.routers.iter().eq(&other.routers)
             && self.services.iter().eq(&other.services)

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 /// Past this many problems the rest is not worth listing.
 pub(crate) const MAX_PROBLEMS: usize = 200;
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 10] = [
     "shutdown_timeout_secs",
     "entrypoints",
     "routers",
@@ -21,6 +21,8 @@ const KEYS: [&str; 8] = [
     "providers",
     "dns",
     "admin",
+    "test",
+    "on_test_failure",
 ];
 
 /// Reads sections; problems gather in it.
@@ -53,6 +55,9 @@ impl Sections<'_> {
             providers,
             dns: self.section(root, "dns").unwrap_or_default(),
             admin: self.section(root, "admin"),
+            tests: self.named(root, "test"),
+            on_test_failure: self.section(root, "on_test_failure").unwrap_or_default(),
+            test_places: default.test_places,
             source: None,
         }
     }

@@ -4,6 +4,7 @@ mod builder;
 mod datagrams;
 mod entrypoint;
 mod explain;
+mod prove;
 mod reload;
 mod signals;
 mod watch;
@@ -12,7 +13,7 @@ pub use builder::GatewayBuilder;
 
 use crate::admin::{self, Live, State};
 use crate::compile::CustomTypes;
-use crate::config::GatewayConfig;
+use crate::config::{Diagnostics, GatewayConfig};
 use crate::error::{Error, Result};
 use crate::provider::Reload;
 use crate::serve::listener::Bind;
@@ -132,8 +133,18 @@ impl Gateway {
     /// # Errors
     /// What [`Gateway::new`] and [`Gateway::start`] would refuse, but for addresses in use.
     pub fn validate(config: &GatewayConfig) -> Result<()> {
+        reload::or_refused(Self::test(config)?)
+    }
+
+    /// As [`Gateway::validate`], and tells of the configuration's own tests that fail, each at its place. Those are
+    /// errors unless `on_test_failure` says otherwise.
+    ///
+    /// # Errors
+    /// What [`Gateway::new`] and [`Gateway::start`] would refuse before they run the tests.
+    pub fn test(config: &GatewayConfig) -> Result<Diagnostics> {
         let gateway = Self::new(config.clone())?;
-        gateway.shared.validate(config)
+        let explainer = gateway.shared.rehearse(config)?;
+        Ok(prove::prove(config, &explainer))
     }
 
     /// Binds every entrypoint and serves.

@@ -1,26 +1,29 @@
 //! From one configuration to the next. Starting is going on from none.
 //!
 //! 1. check: every problem is told
-//! 2. compile: pure
-//! 3. look up the names of servers that are new; what cannot be looked up is no reason to refuse
-//! 4. bind what is new, and listen once all of it is bound; where that fails, what was bound is dropped
-//! 5. swap: one store for each entrypoint
-//! 6. retire what is no more
+//! 2. test: what the configuration expects of itself, by another that is compiled for it alone
+//! 3. compile: pure
+//! 4. look up the names of servers that are new; what cannot be looked up is no reason to refuse
+//! 5. bind what is new, and listen once all of it is bound; where that fails, what was bound is dropped
+//! 6. swap: one store for each entrypoint
+//! 7. retire what is no more
 //!
 //! Nothing before the swap can be noticed from outside, and nothing after it can fail.
 
 use super::Shared;
 use super::entrypoint::{Bound, Entrypoint, Replaced, bind, end, listen};
 use super::explain::stand_ins;
+use super::prove::prove;
 use crate::admin::{self, EntrypointHandle, PoolHandle, ServiceHandle, Snapshot, State};
 use crate::compile::{self, Compiled, Kept};
-use crate::config::{Address, GatewayConfig, Protocol};
+use crate::config::{Address, ConfigError, Diagnostics, GatewayConfig, Protocol};
 use crate::dispatch::explain::Explainer;
 use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::resolve::{Follower, Prepared, Resolver};
 use crate::serve::listener::Bind;
 use crate::serve::worker::Workers;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::Present;
 use crate::upstream::Servers;
 use crate::upstream::probe::Check;
@@ -101,20 +104,31 @@ impl Key {
 /// Step 1: every problem that can be seen without the world outside.
 pub(super) fn check(config: &GatewayConfig, types: &compile::CustomTypes) -> Result<()> {
     let types: Vec<&str> = types.keys().map(String::as_str).collect();
-    let diagnostics = config.check_with(&types);
-    if diagnostics.has_errors() {
-        return Err(crate::config::ConfigError::from(diagnostics).into());
+    or_refused(config.check_with(&types))
+}
+
+/// Step 2: what the configuration expects of itself, from a beginning of its own: nothing that runs has a say in it.
+fn test(config: &GatewayConfig, apart: &Kept) -> Result<()> {
+    if config.tests.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let explainer = compile::compile(config, apart)?.explainer;
+    let failed = prove(config, &explainer);
+    for warning in failed.warnings() {
+        tracing::warn!("{warning}");
+    }
+    or_refused(failed)
 }
 
-/// Steps 1 and 2.
-fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled> {
-    check(config, &kept.types)?;
-    Ok(compile::compile(config, kept)?)
+/// Refuses a configuration with errors.
+pub(super) fn or_refused(diagnostics: Diagnostics) -> Result<()> {
+    match diagnostics.has_errors() {
+        true => Err(ConfigError::from(diagnostics).into()),
+        false => Ok(()),
+    }
 }
 
-/// Step 4.
+/// Step 5.
 fn bind_new(compiled: &Compiled, sockets: &[Key], workers: usize) -> Result<HashMap<Key, Bound>> {
     let mut bound = HashMap::new();
     for compiled in &compiled.entrypoints {
@@ -183,16 +197,16 @@ impl Shared {
 
     /// What says what becomes of requests, by a configuration that is not to run.
     pub(super) fn rehearse(&self, config: &GatewayConfig) -> Result<Arc<Explainer>> {
-        let kept = Kept {
-            addresses: stand_ins(config),
-            ..self.kept(None)
-        };
-        Ok(compile::compile(config, &kept)?.explainer)
+        Ok(compile::compile(config, &self.apart(config))?.explainer)
     }
 
-    pub(super) fn validate(&self, config: &GatewayConfig) -> Result<()> {
-        compile::compile(config, &self.kept(None))?;
-        Ok(())
+    /// What a configuration is compiled with that is only to be rehearsed: nothing of what runs.
+    fn apart(&self, config: &GatewayConfig) -> Kept {
+        Kept {
+            addresses: stand_ins(config),
+            metrics: Arc::new(Metrics::new(1)),
+            ..self.kept(None)
+        }
     }
 
     fn kept(&self, running: Option<&Running>) -> Kept {
@@ -221,8 +235,11 @@ impl Shared {
             self.end_series(&self.live.snapshot().config);
         };
         let kept = self.kept(Some(running));
+        let apart = self.apart(&config);
         let compiled = off_thread(move || {
-            let compiled = compile(&config, &kept)?;
+            check(&config, &kept.types)?;
+            test(&config, &apart)?;
+            let compiled = compile::compile(&config, &kept)?;
             Ok((config, compiled))
         });
         let (config, compiled) = compiled.await.inspect_err(end_series)?;
@@ -239,7 +256,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Steps 5 and 6.
+    /// Steps 6 and 7.
     fn swap(
         &self,
         running: &mut Running,

@@ -6,6 +6,7 @@ mod dns;
 mod health_checks;
 mod leads;
 mod middlewares;
+mod own_tests;
 mod place;
 mod protocols;
 mod ranges;
@@ -64,6 +65,7 @@ impl GatewayConfig {
         check.protocols();
         check.middlewares();
         check.unused();
+        check.tests();
         Found {
             all: check.problems,
             unusable: check.unusable,

@@ -12,6 +12,7 @@ mod many;
 mod middlewares;
 mod names;
 mod outlier;
+mod own_tests;
 mod paths;
 mod proxy_protocol;
 mod resilience;
@@ -257,7 +258,7 @@ fn each_problem_is_told_where_it_is() {
         ),
         (
             "metrics \"x\" {}",
-            "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `variables`",
+            "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `test`, `on_test_failure`, `variables`",
         ),
         (
             "shutdown_timeout_secs = \"x\"",

@@ -31,7 +31,7 @@ use a3s_layers::journal::Journal;
 use a3s_layers::peer::{Client, Peer, TlsSession, TrustedProxies};
 use a3s_layers::rehearsal::{Candidate, MAX_CANDIDATES};
 use axum::body::Body;
-use http::{Uri, Version};
+use http::{HeaderMap, Uri, Version};
 use redact::shown;
 use std::collections::HashMap;
 use std::fmt;
@@ -267,6 +267,7 @@ impl Stage {
             upstream: None,
             servers: Vec::new(),
             answer: None,
+            answer_headers: HeaderMap::new(),
         }
     }
 
@@ -389,6 +390,7 @@ impl Stage {
         told.upstream = seen.upstream();
         told.servers = seen.servers();
         told.answer = Some(seen.answer(response));
+        told.answer_headers = response.headers().clone();
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Explanation {
     pub servers: Vec<Server>,
     /// The answer, as far as it is known.
     pub answer: Option<Answer>,
+    /// Its headers as they are, for those who compare them.
+    #[serde(skip)]
+    pub(crate) answer_headers: HeaderMap,
 }
 
 /// What was asked.

@@ -1,0 +1,174 @@
+//! `test "name" { }`: what is expected of a request, rehearsed before the configuration takes effect.
+
+use super::diagnostic::{Diagnostic, Diagnostics};
+use super::values::{STAND_IN, Secret, ValueError, parsed};
+use super::{Code, GatewayConfig};
+use indexmap::IndexMap;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// For no router, where `router` names one.
+pub const NO_ROUTER: &str = "none";
+
+/// A request, and what is expected of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestConfig {
+    /// The request.
+    pub request: TestRequestConfig,
+    /// What is expected; what is not named here may be anything.
+    pub expect: ExpectConfig,
+}
+
+/// A request that nobody sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestRequestConfig {
+    /// Its method.
+    #[serde(default = "get")]
+    pub method: String,
+    /// Its URL; its scheme and port find the entrypoint, unless that is named. `tls://host:port` is a connection.
+    pub url: String,
+    /// Its headers. The values may be credentials, and are not shown.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub headers: IndexMap<String, Secret>,
+    /// The address that it comes from.
+    #[serde(default = "localhost", deserialize_with = "address")]
+    pub client_ip: IpAddr,
+    /// The server name in the TLS handshake, where it is not the URL's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sni: Option<String>,
+    /// Protocols offered in the TLS handshake.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alpn: Vec<String>,
+    /// The entrypoint that it comes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<String>,
+}
+
+/// What is expected of a request.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpectConfig {
+    /// The router that it finds; `none` for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
+    /// The service that it is led to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The status of an answer that the gateway gives itself; a server is not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Headers of that answer, or those that the gateway adds to a server's; an empty value is for one that is not
+    /// there.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub headers: IndexMap<String, String>,
+}
+
+/// What becomes of a configuration whose tests fail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnTestFailure {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// It takes effect, with a warning.
+    Warn,
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+fn localhost() -> IpAddr {
+    Ipv4Addr::LOCALHOST.into()
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Error> {
+    parsed(deserializer, "an IP address", |text| match text {
+        STAND_IN => Ok(localhost()),
+        text => {
+            let wrong = |_| ValueError::new(format!("`{text}` is not an IP address"));
+            text.parse().map_err(wrong)
+        }
+    })
+}
+
+/// Where tests stand in their files. Two are always equal: a configuration is what it is wherever it stands.
+#[derive(Debug, Clone, Default)]
+pub struct TestPlaces(Option<Box<Diagnostics>>);
+
+impl PartialEq for TestPlaces {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// A part of a test, as a place is found by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TestPart<'a> {
+    /// The URL of the request.
+    Url,
+    /// What is expected: the value of this key.
+    Expect(&'a str),
+    /// The value of a header that is expected.
+    Header(&'a str),
+}
+
+impl TestPart<'_> {
+    /// What stands for the place of this part of a test.
+    pub(super) fn mark(self, test: &str) -> String {
+        match self {
+            TestPart::Url => format!("{test}\0request"),
+            TestPart::Expect(key) => format!("{test}\0expect\0{key}"),
+            TestPart::Header(name) => format!("{test}\0header\0{name}"),
+        }
+    }
+}
+
+/// What is not as it is expected.
+#[derive(Debug, Clone)]
+pub(crate) struct TestFailure<'a> {
+    pub(crate) test: &'a str,
+    pub(crate) part: TestPart<'a>,
+    /// What was expected and what came.
+    pub(crate) message: String,
+    /// The explanation, in short.
+    pub(crate) why: Option<String>,
+}
+
+impl TestPlaces {
+    pub(super) fn new(places: Diagnostics) -> Self {
+        Self(Some(Box::new(places)))
+    }
+}
+
+impl GatewayConfig {
+    /// Tells of tests that fail, each at its place.
+    pub(crate) fn failed_tests(&self, failures: &[TestFailure<'_>]) -> Diagnostics {
+        let code = match self.on_test_failure {
+            OnTestFailure::Reject => Code::FailedTest,
+            OnTestFailure::Warn => Code::FailedTestWarning,
+        };
+        let mut told = Diagnostics::default();
+        let places = self.test_places.0.as_deref();
+        if let (Some(places), false) = (places, failures.is_empty()) {
+            told.texts = places.texts.clone();
+        }
+        for failure in failures {
+            let mark = failure.part.mark(failure.test);
+            let mut noted = places.iter().flat_map(|places| places.iter());
+            let noted = noted.find(|noted| noted.message == mark);
+            told.push(Diagnostic {
+                severity: code.severity(),
+                code,
+                message: format!("test `{}`: {}", failure.test, failure.message),
+                place: noted.and_then(|noted| noted.place.clone()),
+                label: None,
+                help: failure.why.clone(),
+                also: Vec::new(),
+            });
+        }
+        told
+    }
+}
