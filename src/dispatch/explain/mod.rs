@@ -8,9 +8,6 @@ mod redact;
 mod story;
 mod text;
 
-#[cfg(test)]
-mod tests;
-
 pub use question::{MAX_FIELD_BYTES, MAX_FIELDS, MAX_URL, Question, Unaskable};
 pub use redact::Secrets;
 pub use story::{

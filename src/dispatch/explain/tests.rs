@@ -1,1 +1,0 @@
-//! Explanations of a table without a gateway.
