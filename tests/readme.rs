@@ -79,6 +79,7 @@ services "hub" {
   websocket_hub { }
 }
 admin { }
+access_log { }
 "#,
     );
     assert_eq!(written, required.unwrap());

@@ -1,5 +1,6 @@
 //! The configuration: what an operator writes, as one typed value.
 
+mod access_log;
 mod admin;
 mod check;
 mod code;
@@ -32,6 +33,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use access_log::{AccessLogConfig, AccessLogFieldsConfig, AccessLogFormat};
 pub use admin::AdminConfig;
 pub use code::{Code, Severity};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
@@ -59,8 +61,8 @@ pub use tls::{
     CertificateConfig, ClientAuthConfig, ClientAuthMode, RouterTlsConfig, TlsConfig, TlsVersion,
 };
 pub use values::{
-    Accepted, Address, ErrorStatuses, FinalStatuses, HttpUrl, Keys, NameServer, Pattern, RuleText,
-    Scheme, Secret, ServerUrl, ValueError,
+    Accepted, Address, AnyStatuses, ErrorStatuses, FinalStatuses, HttpUrl, Keys, NameServer,
+    Pattern, RuleText, Scheme, Secret, ServerUrl, ValueError,
 };
 
 pub(crate) use load::digest_now;
@@ -92,6 +94,9 @@ pub struct GatewayConfig {
     /// The admin API; none is no listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<AdminConfig>,
+    /// A line for each exchange; none is no access log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLogConfig>,
     /// Where it was read from, for a gateway to read it again; none for a configuration built in code.
     #[serde(skip)]
     pub source: Option<Source>,
@@ -108,6 +113,7 @@ impl Default for GatewayConfig {
             providers: ProvidersConfig::default(),
             dns: DnsConfig::default(),
             admin: None,
+            access_log: None,
             source: None,
         }
     }
@@ -121,6 +127,7 @@ impl PartialEq for GatewayConfig {
             && self.providers == other.providers
             && self.dns == other.dns
             && self.admin == other.admin
+            && self.access_log == other.access_log
             && self.entrypoints.iter().eq(&other.entrypoints)
             && self.routers.iter().eq(&other.routers)
             && self.services.iter().eq(&other.services)
