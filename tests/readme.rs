@@ -83,6 +83,7 @@ test "the page is there" {
   expect { router = "all" }
 }
 admin { }
+access_log { }
 "#,
     );
     assert_eq!(written, required.unwrap());

@@ -22,7 +22,7 @@
 //! ```
 
 use crate::error::BoxError;
-use crate::reject::{Refused, Shape, reject};
+use crate::reject::{Reason, Refused, Shape, reject};
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -123,6 +123,7 @@ fn failed() -> Response<Body> {
     );
     // It is the service that failed, and a circuit breaker above counts it so.
     response.extensions_mut().remove::<Refused>();
+    response.extensions_mut().insert(Reason("panic"));
     response
 }
 

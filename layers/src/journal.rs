@@ -17,6 +17,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::rehearsal;
+use http::HeaderValue;
 use std::any::Any;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -33,6 +34,7 @@ pub struct Journal(Arc<Notes>);
 struct Notes {
     began: Instant,
     route: OnceLock<Arc<dyn Any + Send + Sync>>,
+    request_id: OnceLock<HeaderValue>,
     position: AtomicU32,
     tries: AtomicU32,
     retries: AtomicU32,
@@ -60,6 +62,7 @@ impl Journal {
         Self(Arc::new(Notes {
             began: Instant::now(),
             route: OnceLock::new(),
+            request_id: OnceLock::new(),
             position: AtomicU32::new(0),
             tries: AtomicU32::new(0),
             retries: AtomicU32::new(0),
@@ -88,6 +91,16 @@ impl Journal {
     /// What serves the request, if it is a `T`.
     pub fn route<T: Any>(&self) -> Option<&T> {
         self.0.route.get()?.downcast_ref()
+    }
+
+    /// Notes the ID of the request, once: the outermost who gives it one chooses.
+    pub fn set_request_id(&self, id: &HeaderValue) {
+        let _ = self.0.request_id.set(id.clone());
+    }
+
+    /// The ID of the request, if it has been given one.
+    pub fn request_id(&self) -> Option<&HeaderValue> {
+        self.0.request_id.get()
     }
 
     /// Notes how many middlewares of its chain have passed the request on; a retry goes back in it.

@@ -87,6 +87,11 @@ fn prefers(accept: &str) -> Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused(pub &'static str);
 
+/// Why an answer is as it is, in one word for logs and metrics: an extension of answers that the gateway makes, where
+/// neither a [`Failure`](crate::error::Failure) nor the place in the chain says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reason(pub &'static str);
+
 /// Answers with `status` and `message` in the form `shape`.
 pub fn reject(status: StatusCode, message: &'static str, shape: Shape) -> Response<Body> {
     let mut response = refusal(status, message, shape);

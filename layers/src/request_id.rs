@@ -19,6 +19,7 @@
 //! # });
 //! ```
 
+use crate::journal::Journal;
 use crate::own_header;
 use crate::peer::Client;
 use bytes::Bytes;
@@ -193,6 +194,9 @@ where
         let header = self.layer.header.clone();
         own_header::set(&mut request, &header, Some(&id.0));
         request.extensions_mut().insert(id.clone());
+        if let Some(journal) = request.extensions().get::<Journal>() {
+            journal.set_request_id(&id.0);
+        }
         RequestIdFuture {
             inner: self.inner.call(request),
             id: Some((header, id)),

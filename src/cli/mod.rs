@@ -22,6 +22,15 @@ struct Command {
     /// What is logged: error, warn, info, debug or trace, or a filter such as `info,a3s_gateway=debug`.
     #[arg(long, global = true, default_value = "info", value_name = "LEVEL", value_parser = log_filter)]
     log_level: EnvFilter,
+    /// How the log is written, on standard error.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    log_format: LogFormat,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -71,6 +80,16 @@ impl ConfigArgs {
             vars: self.vars,
         }
     }
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For a person.
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -133,14 +152,17 @@ impl From<Exit> for ExitCode {
 /// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
     let command = Command::parse();
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(command.log_level)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal() && command.log_format == LogFormat::Text)
         .with_target(false)
         // They would be told on standard error, which is what failed: with a panic.
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    match command.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
     let exit = match command.verb {
         None => serve::serve(&command.config.source()),
         Some(Verb::Validate {

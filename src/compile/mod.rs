@@ -3,6 +3,7 @@
 //! [`compile`] changes nothing that runs: it reads the files that the configuration names, and gives back
 //! stacks that are ready to be swapped in, or an error.
 
+mod access_log;
 mod client;
 mod datagram;
 mod entrypoint;
@@ -30,6 +31,7 @@ use a3s_layers::peer::TrustedProxies;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tower::Layer;
@@ -204,6 +206,14 @@ pub enum CompileError {
         /// What is wrong.
         source: tower::BoxError,
     },
+    /// The access log cannot be written where it is to be.
+    #[error("access_log: {}: {source}", file.display())]
+    AccessLog {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
+    },
     /// What the configuration's check would have refused.
     #[error("{0}")]
     Invalid(String),
@@ -218,6 +228,9 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
     let udp_routes = datagram::routes(config, &services)?;
     let tls = tls::all(config, kept)?;
     let mut stages = Vec::with_capacity(config.entrypoints.len());
+    let signals = Signals {
+        access_log: access_log::access_log(config, kept)?,
+    };
     let entrypoints = config
         .entrypoints
         .iter()
@@ -243,7 +256,7 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
         .collect::<Result<_, CompileError>>()?;
     Ok(Compiled {
         entrypoints,
-        signals: Arc::default(),
+        signals: Arc::new(signals),
         explainer: Arc::new(explain::explainer(config, stages)),
         services,
         middlewares,

@@ -318,6 +318,14 @@ fn resolve(config: &mut GatewayConfig, base: &Path) {
     if let Some(directory) = &mut config.providers.file.directory {
         *directory = base.join(&*directory);
     }
+    let log = config.access_log.as_mut();
+    // An empty name is told of.
+    if let Some(file) = log
+        .and_then(|log| log.file.as_mut())
+        .filter(|file| !file.as_os_str().is_empty())
+    {
+        *file = base.join(&*file);
+    }
     for middleware in config.middlewares.values_mut() {
         for file in middleware.settings_mut().files() {
             *file = base.join(&*file);

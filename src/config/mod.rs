@@ -1,5 +1,6 @@
 //! The configuration: what an operator writes, as one typed value.
 
+mod access_log;
 mod admin;
 mod check;
 mod code;
@@ -33,6 +34,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use access_log::{AccessLogConfig, AccessLogFieldsConfig, AccessLogFormat};
 pub use admin::AdminConfig;
 pub use code::{Code, Severity};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
@@ -61,8 +63,8 @@ pub use tls::{
     CertificateConfig, ClientAuthConfig, ClientAuthMode, RouterTlsConfig, TlsConfig, TlsVersion,
 };
 pub use values::{
-    Accepted, Address, ErrorStatuses, FinalStatuses, HttpUrl, Keys, NameServer, Pattern, RuleText,
-    Scheme, Secret, ServerUrl, ValueError,
+    Accepted, Address, AnyStatuses, ErrorStatuses, FinalStatuses, HttpUrl, Keys, NameServer,
+    Pattern, RuleText, Scheme, Secret, ServerUrl, ValueError,
 };
 
 pub(crate) use load::digest_now;
@@ -103,6 +105,9 @@ pub struct GatewayConfig {
     /// Where the tests stand.
     #[serde(skip)]
     pub test_places: TestPlaces,
+    /// A line for each exchange; none is no access log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLogConfig>,
     /// Where it was read from, for a gateway to read it again; none for a configuration built in code.
     #[serde(skip)]
     pub source: Option<Source>,
@@ -122,6 +127,7 @@ impl Default for GatewayConfig {
             tests: IndexMap::new(),
             on_test_failure: OnTestFailure::default(),
             test_places: TestPlaces::default(),
+            access_log: None,
             source: None,
         }
     }
@@ -137,6 +143,7 @@ impl PartialEq for GatewayConfig {
             && self.admin == other.admin
             && self.on_test_failure == other.on_test_failure
             && self.tests.iter().eq(&other.tests)
+            && self.access_log == other.access_log
             && self.entrypoints.iter().eq(&other.entrypoints)
             && self.routers.iter().eq(&other.routers)
             && self.services.iter().eq(&other.services)

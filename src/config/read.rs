@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 /// Past this many problems the rest is not worth listing.
 pub(crate) const MAX_PROBLEMS: usize = 200;
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "shutdown_timeout_secs",
     "entrypoints",
     "routers",
@@ -23,6 +23,7 @@ const KEYS: [&str; 10] = [
     "admin",
     "test",
     "on_test_failure",
+    "access_log",
 ];
 
 /// Reads sections; problems gather in it.
@@ -58,6 +59,7 @@ impl Sections<'_> {
             tests: self.named(root, "test"),
             on_test_failure: self.section(root, "on_test_failure").unwrap_or_default(),
             test_places: default.test_places,
+            access_log: self.section(root, "access_log"),
             source: None,
         }
     }

@@ -10,9 +10,9 @@ pub mod session;
 pub mod table;
 
 use crate::rule::Facts;
-use crate::stack::{HttpService, Request, Response};
+use crate::stack::{HttpService, Request, Response, reason};
 use a3s_layers::peer::Client;
-use a3s_layers::reject::{Shape, reject};
+use a3s_layers::reject::{Reason, Shape, reject};
 use arc_swap::ArcSwap;
 use http::header::{CONNECTION, HeaderValue};
 use http::{HeaderMap, StatusCode, Version};
@@ -149,19 +149,31 @@ impl From<Malformed> for Refusal {
 
 impl Refusal {
     fn answer(&self, headers: &HeaderMap, version: Version) -> Response {
-        let (status, message) = match self {
-            Self::NoRoute => (StatusCode::NOT_FOUND, "no route matches"),
+        let (status, message, reason) = match self {
+            Self::NoRoute => (StatusCode::NOT_FOUND, "no route matches", reason::NO_ROUTE),
             Self::Misdirected => (
                 StatusCode::MISDIRECTED_REQUEST,
                 "this host asks for a connection of its own",
+                reason::MISDIRECTED,
             ),
-            Self::UnknownClient => (StatusCode::INTERNAL_SERVER_ERROR, "unknown client address"),
-            Self::Malformed(malformed @ Malformed::Connect) => {
-                (StatusCode::METHOD_NOT_ALLOWED, malformed.message())
-            }
-            Self::Malformed(malformed) => (StatusCode::BAD_REQUEST, malformed.message()),
+            Self::UnknownClient => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "unknown client address",
+                reason::INTERNAL,
+            ),
+            Self::Malformed(malformed @ Malformed::Connect) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                malformed.message(),
+                reason::NOT_SPOKEN,
+            ),
+            Self::Malformed(malformed) => (
+                StatusCode::BAD_REQUEST,
+                malformed.message(),
+                reason::MALFORMED,
+            ),
         };
         let mut response = reject(status, message, Shape::of(headers));
+        response.extensions_mut().insert(Reason(reason));
         // Whoever sends what is malformed may mean something else by the bytes that follow, too. HTTP/2
         // frames them and knows no such header.
         // A client that is misdirected needs another connection anyway.

@@ -10,6 +10,7 @@ use crate::serve::http_server::HttpServer;
 use crate::serve::listener::{self, Bind, Handling, Listener, PastMax};
 use crate::serve::udp::UdpListener;
 use crate::serve::worker::Workers;
+use crate::stack::Doorkeeper;
 use crate::stack::drain::{Drain, Phase};
 use crate::stack::udp::Traffic;
 use crate::telemetry::SignalsLayer;
@@ -279,6 +280,8 @@ pub(super) async fn end(entrypoint: &str, drain: &Drain, timeout: Duration) {
         }
     }
     drain.advance(Phase::Over);
+    // What is cut off has an end to be told.
+    let _ = tokio::time::timeout(LAST_CALL, drain.wait_empty()).await;
 }
 
 impl Drop for Entrypoint {
@@ -309,14 +312,15 @@ fn handling(
                 .rejecting_encoded_slash(rejects_encoded_slash);
             let server = match compiled.signals {
                 Some(signals) => {
+                    let doorkeeper: Arc<dyn Doorkeeper> = signals.clone();
                     let signals = SignalsLayer::new(signals);
                     let service = ServiceBuilder::new()
                         .map_response(|response: http::Response<_>| response.map(Body::new))
                         .layer(signals)
                         .service(dispatcher);
-                    BoxCloneSyncService::new(HttpServer::new(limits, service))
+                    BoxCloneSyncService::new(HttpServer::new(limits, service, Some(doorkeeper)))
                 }
-                None => BoxCloneSyncService::new(HttpServer::new(limits, dispatcher)),
+                None => BoxCloneSyncService::new(HttpServer::new(limits, dispatcher, None)),
             };
             let server = tls.iter().fold(server, |server, tls| tls.layer(server));
             let service = match first {

@@ -189,7 +189,8 @@ impl Gateway {
     }
 
     /// Waits until the gateway has ended, by [`Gateway::shutdown`] or by a signal: SIGTERM and SIGINT shut
-    /// it down, a second one ends the process at once, SIGHUP reads the configuration again.
+    /// it down, a second one ends the process at once, SIGHUP reads the configuration again, SIGUSR1 opens the access
+    /// log anew.
     pub async fn wait_for_shutdown(&self) {
         let ended = self.shared.live.wait_for(State::Stopped);
         tokio::select! {
@@ -205,6 +206,13 @@ impl Gateway {
             None => tracing::warn!(
                 "the configuration came from no file: there is nothing to read again"
             ),
+        }
+    }
+
+    /// Opens the file of the access log anew, as SIGUSR1 does: after it was moved away.
+    pub fn reopen_access_log(&self) {
+        if let Some(log) = &self.shared.signals.load().access_log {
+            log.sink().reopen();
         }
     }
 

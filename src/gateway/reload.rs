@@ -36,6 +36,9 @@ use tokio::task::JoinSet;
 /// How much longer than the timeout of the shutdown those may take that a reload removed, under a longer one.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long the last lines of the access log may take.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
 /// How long the admin API may take for its last answer.
 const LAST_ANSWER: Duration = Duration::from_millis(100);
 
@@ -292,6 +295,11 @@ impl Shared {
         );
         running.tls = compiled.tls;
         let explainer = compiled.explainer;
+        if let Some(log) = &compiled.signals.access_log
+            && let Err(error) = log.sink().start()
+        {
+            tracing::error!(%error, "the access log has no thread to write it: its lines are lost");
+        }
         self.signals.store(compiled.signals);
         running.tls.values().for_each(compile::Tls::start_upkeep);
         // Before the first request is sent to them: all at once, for a pool may have many names.
@@ -373,6 +381,10 @@ impl Shared {
             entrypoint.retire(LAST_ANSWER.min(timeout)).await;
         }
         *running = None;
+        if let Some(log) = &self.signals.load_full().access_log {
+            // A pipe that nobody reads must not hold up the end.
+            let _ = tokio::time::timeout(LAST_LINES, log.sink().finish()).await;
+        }
         self.live.set_state(State::Stopped);
         tracing::info!("stopped");
     }

@@ -10,9 +10,10 @@ pub(super) async fn run(gateway: &Gateway) {
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
             signal(SignalKind::hangup())?,
+            signal(SignalKind::user_defined1())?,
         ))
     };
-    let (mut terminate, mut interrupt, mut hangup) = match listen() {
+    let (mut terminate, mut interrupt, mut hangup, mut rotated) = match listen() {
         Ok(signals) => signals,
         Err(error) => {
             tracing::error!(%error, "cannot listen to signals");
@@ -27,6 +28,7 @@ pub(super) async fn run(gateway: &Gateway) {
                 tracing::info!("SIGHUP: reading the configuration again");
                 gateway.reread().await;
             }
+            _ = rotated.recv() => gateway.reopen_access_log(),
         }
     }
     tracing::info!("shutting down; a second signal ends at once");

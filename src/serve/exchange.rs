@@ -1,16 +1,16 @@
 //! One request and its response, between the parser and our stacks.
 
 use super::body::{BodyTimeouts, RequestBody, ResponseBody, Running};
+use super::door::Door;
 use super::exchanges::Exchanges;
 use super::extended_connect::{self, ExtendedConnect};
 use super::upgrade;
 use crate::stack::arrival::introduce;
 use crate::stack::drain::Notice;
 use crate::stack::upgrade::Upgrade;
-use crate::stack::{Request, Response};
+use crate::stack::{Request, Response, reason};
 use a3s_layers::hop_by_hop::disarm;
 use a3s_layers::journal::Journal;
-use a3s_layers::peer::Peer;
 use a3s_layers::reject::{Shape, reject};
 use a3s_layers::trailers::TrailerGuard;
 use axum::body::Body;
@@ -32,7 +32,7 @@ use tower::util::{Oneshot, ServiceExt};
 /// The service of one connection: makes of what the parser read a request as our stacks know it.
 pub(super) struct Exchange<S> {
     pub(super) service: S,
-    pub(super) peer: Arc<Peer>,
+    pub(super) door: Door,
     /// For what goes on beside the connection's own task.
     pub(super) notice: Notice,
     pub(super) exchanges: Arc<Exchanges>,
@@ -70,6 +70,7 @@ where
             join_cookies(request.headers_mut());
         }
         // HTTP/1's parser has counted them, HTTP/2's has not.
+        let mut reason = reason::HEAD_TOO_LARGE;
         let mut refusal = (request.headers().len() > self.max_headers).then(|| {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             let shape = Shape::of(request.headers());
@@ -88,17 +89,23 @@ where
             request.extensions_mut().insert(upgrade.clone());
         }
         let connect = match request.method() == Method::CONNECT {
-            true => extended_connect::translate(&mut request, &self.peer, &self.notice),
+            true => extended_connect::translate(&mut request, &self.door.peer, &self.notice),
             false => None,
         };
         let connect = connect.transpose().unwrap_or_else(|unknown| {
-            refusal.get_or_insert(unknown);
+            refusal.get_or_insert_with(|| {
+                reason = reason::NOT_SPOKEN;
+                unknown
+            });
             None
         });
-        introduce(&mut request, &self.peer);
+        introduce(&mut request, &self.door.peer);
         request.extensions_mut().insert(journal);
         if may_trail {
             request.extensions_mut().insert(TrailerGuard::new());
+        }
+        if let Some(answer) = &refusal {
+            self.door.answered(&request, answer, reason);
         }
         ExchangeFuture {
             inner: match &refusal {

@@ -72,6 +72,8 @@ pub(super) struct Guard<I> {
     holds: bool,
     timer: Option<Pin<Box<Sleep>>>,
     times_head: bool,
+    /// When a head began that did not come in one piece.
+    head_since: Option<Instant>,
     /// Since when nothing has moved, as far as the timer has looked.
     still_since: Option<Instant>,
     moved: bool,
@@ -100,6 +102,7 @@ impl<I> Guard<I> {
             holds: false,
             timer: None,
             times_head: false,
+            head_since: None,
             still_since: None,
             moved: false,
             write_waits: false,
@@ -113,6 +116,12 @@ impl<I> Guard<I> {
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.refusal
             .filter(|_| self.is_at_head() && !self.exchanges.do_end_with_connection())
+    }
+
+    /// How long the head has been under way that reading ended in.
+    pub(super) fn head_took(&self) -> Duration {
+        self.head_since
+            .map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     fn is_at_head(&self) -> bool {
@@ -164,10 +173,12 @@ impl<I> Guard<I> {
         if walk.is_in_head() && !self.times_head {
             // A head has begun and not ended: from now on it has `header_timeout`.
             self.times_head = true;
-            let deadline = Instant::now() + self.limits.header_timeout;
-            self.set_timer(deadline);
+            let now = Instant::now();
+            self.head_since = Some(now);
+            self.set_timer(now + self.limits.header_timeout);
         } else if !walk.is_in_head() {
             self.times_head = false;
+            self.head_since = None;
         }
         at
     }

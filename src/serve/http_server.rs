@@ -1,6 +1,7 @@
 //! HTTP on one connection: hyper's parsers, our limits, and a service that answers.
 
 use super::body::BodyTimeouts;
+use super::door::Door;
 use super::drive::{Drive, Ended};
 use super::exchange::Exchange;
 use super::exchanges::Exchanges;
@@ -10,7 +11,7 @@ use super::refusal::Refusal;
 use super::upgrade::Switched;
 use crate::stack::drain::{Phase, Ticket};
 use crate::stack::upgrade;
-use crate::stack::{Connection, Request, Response, Socket};
+use crate::stack::{Connection, Doorkeeper, Request, Response, Socket};
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -71,13 +72,14 @@ pub struct HttpServer<S> {
 #[derive(Debug)]
 struct Shared {
     limits: HttpLimits,
+    doorkeeper: Option<Arc<dyn Doorkeeper>>,
     h1: http1::Builder,
     h2: http2::Builder<Streams>,
 }
 
 impl<S> HttpServer<S> {
-    /// Serves `service` within `limits`.
-    pub fn new(limits: HttpLimits, service: S) -> Self {
+    /// Serves `service` within `limits`. What it refuses itself it tells the doorkeeper.
+    pub fn new(limits: HttpLimits, service: S, doorkeeper: Option<Arc<dyn Doorkeeper>>) -> Self {
         let mut h1 = http1::Builder::new();
         // The guard has its own, which knows idle from slow and can answer.
         h1.header_read_timeout(None)
@@ -95,7 +97,12 @@ impl<S> HttpServer<S> {
             .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
         Self {
             service,
-            shared: Arc::new(Shared { limits, h1, h2 }),
+            shared: Arc::new(Shared {
+                limits,
+                doorkeeper,
+                h1,
+                h2,
+            }),
         }
     }
 }
@@ -155,7 +162,10 @@ where
         let closing = Arc::new(AtomicBool::new(false));
         let service = Exchange {
             service: service.clone(),
-            peer: Arc::clone(&peer),
+            door: Door {
+                peer: Arc::clone(&peer),
+                keeper: shared.doorkeeper.clone(),
+            },
             notice: ticket.notice(),
             exchanges: Arc::clone(&exchanges),
             closing: Arc::clone(&closing),
@@ -202,14 +212,16 @@ async fn serve_h2<S>(
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    if !shared.limits.h2c && !service.peer.is_tls() {
-        let refusal = Refusal::Malformed("HTTP/2 is not spoken here");
-        return refusal.write_to(guard.into_io()).await;
+    if !shared.limits.h2c && !service.door.peer.is_tls() {
+        let refusal = Refusal::NotSpoken("HTTP/2 is not spoken here");
+        let io = guard.into_io();
+        return refusal.write_to(io, &service.door, Duration::ZERO).await;
     }
+    let peer = service.door.peer.address();
     let connection = pin!(shared.h2.serve_connection(TokioIo::new(guard), service));
     let shut_down = |h2: Pin<&mut http2::Connection<_, _, _>>| h2.graceful_shutdown();
     if let Ended::Closed(Err(error)) = drive.run(connection, Phase::Closing, shut_down).await {
-        tracing::debug!(%error, "an HTTP/2 connection ended");
+        tracing::debug!(%error, %peer, "an HTTP/2 connection ended");
     }
 }
 
@@ -234,6 +246,7 @@ where
     S::Future: Send,
 {
     let exchanges = Arc::clone(&service.exchanges);
+    let door = service.door.clone();
     let mut connection = shared.h1.serve_connection(TokioIo::new(guard), service);
     let shut_down = |h1: Pin<&mut http1::Connection<_, _>>| h1.graceful_shutdown();
     let running = drive.run_unless(
@@ -260,11 +273,17 @@ where
             return After::Nothing;
         }
         (Ok(()), None) => {}
-        (Err(error), _) => tracing::debug!(%error, "an HTTP/1.1 connection ended"),
+        (Err(error), _) => {
+            tracing::debug!(%error, peer = %door.peer.address(), "an HTTP/1.1 connection ended");
+            if guard.refusal().is_none() {
+                door.parser_failed(&error, guard.head_took());
+            }
+        }
     }
     // Where the parser had seen nothing of the head, it takes the refusal for an ordinary end.
     if let Some(refusal) = guard.refusal() {
-        refusal.write_to(guard.into_io()).await;
+        let took = guard.head_took();
+        refusal.write_to(guard.into_io(), &door, took).await;
     }
     After::Nothing
 }

@@ -2,6 +2,7 @@
 
 pub mod before;
 mod body;
+mod door;
 mod drive;
 mod exchange;
 mod exchanges;

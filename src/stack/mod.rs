@@ -9,16 +9,21 @@ pub mod drain;
 mod frames;
 pub mod hello;
 pub mod identity;
+mod log_field;
 pub mod names;
 mod next;
 pub mod proxy_header;
+pub mod reason;
 pub mod shard;
 mod socket;
+mod turned_away;
 pub mod udp;
 pub mod upgrade;
 
+pub use log_field::LogField;
 pub use next::Next;
 pub use socket::{Raw, Socket};
+pub use turned_away::{Doorkeeper, TurnedAway};
 
 use a3s_layers::connection::HasPeer;
 use a3s_layers::peer::Peer;

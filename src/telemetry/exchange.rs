@@ -1,13 +1,13 @@
 //! An exchange from the moment its request is known to the end of its answer, at the entrypoint: above the dispatcher,
 //! so that refusals are seen as well.
 
-use super::metrics::{CLIENT_GONE, Counts, Kind, Made, Spoken, Took, Verb};
+use super::access_log::Captured;
+use super::ended::{Ended, Marks};
+use super::metrics::{Counts, Kind, Made, Spoken, Took, Verb};
 use super::{RouteSignals, RunningSignals};
-use crate::stack::Request;
-use a3s_layers::error::Failure;
+use crate::stack::{Doorkeeper, Request, TurnedAway};
 use a3s_layers::journal::Journal;
 use a3s_layers::observe::{self, ObserveFuture, ObservedBody, Outcome, Traffic};
-use a3s_layers::reject::Refused;
 use http::{Response, StatusCode};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -105,10 +105,9 @@ pub struct Exchange {
     spoken: Spoken,
     /// What goes past the bodies.
     traffic: Option<Traffic>,
-    /// Whether the answer is a refusal.
-    is_refused: bool,
-    /// What failed, where there was no answer of a server.
-    failure: Option<Failure>,
+    marks: Marks,
+    /// What its line in the access log tells of the request, where there is one.
+    captured: Option<Box<Captured>>,
 }
 
 impl Exchange {
@@ -122,41 +121,53 @@ impl Exchange {
             }
         };
         entrypoint.counts.begin();
+        let running = entrypoint.running.load();
+        let access_log = running.access_log.as_ref();
         Self {
             entrypoint: Arc::clone(entrypoint),
             journal,
             verb: Verb::of(request.method()),
             spoken: Spoken::of_request(request.headers()),
             traffic: None,
-            is_refused: false,
-            failure: None,
+            marks: Marks::of_request(request.method()),
+            captured: access_log.map(|log| Box::new(Captured::of(request, log))),
+        }
+    }
+
+    fn ended<'a>(&'a self, outcome: &Outcome) -> Ended<'a> {
+        let route = self.journal.route::<RouteSignals>();
+        let received = self.traffic.as_ref().map_or(0, Traffic::received);
+        let position = self.journal.position();
+        Ended {
+            journal: Some(&self.journal),
+            entrypoint: &self.entrypoint.name,
+            route,
+            status: outcome.status,
+            reason: self.marks.reason(outcome, route, position),
+            took: self.journal.began().elapsed(),
+            request_bytes: self.journal.request_bytes() + received,
+            response_bytes: outcome.response_bytes,
         }
     }
 
     /// Counts it, and what it came to on its way.
-    fn count(&self, outcome: &Outcome) {
-        let code = outcome.status.map_or(CLIENT_GONE, |status| status.as_u16());
-        let kind = Kind::new(code, self.verb, self.spoken);
-        let received = self.traffic.as_ref().map_or(0, Traffic::received);
-        let took = Took {
-            time: self.journal.began().elapsed(),
-            request_bytes: self.journal.request_bytes() + received,
-            response_bytes: outcome.response_bytes,
-        };
+    fn count(&self, ended: &Ended<'_>, outcome: &Outcome) {
+        let kind = Kind::new(ended.code(), self.verb, self.spoken);
+        let took = took(ended);
         self.entrypoint.counts.end(kind, &took);
-        let Some(route) = self.journal.route::<RouteSignals>() else {
+        let Some(route) = ended.route else {
             return;
         };
         route.router_counts.end(kind, &took);
         let service = &route.service_counts;
         service.exchanges.end(kind, &took);
         service.retried(self.journal.retries());
-        if let Some(failure) = self.failure.or(outcome.failure) {
+        if let Some(failure) = self.marks.failure.or(outcome.failure) {
             service.failed(failure);
         }
         let made = match outcome.status {
             None => Made::Dropped,
-            Some(_) if self.is_refused => Made::Refused,
+            Some(_) if self.marks.is_refused => Made::Refused,
             Some(_) => Made::Answered,
         };
         route.count_chain(self.journal.position(), made);
@@ -167,15 +178,54 @@ impl observe::Exchange for Exchange {
     fn head<B>(&mut self, response: &Response<B>) {
         let is_switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         self.spoken = self.spoken.with_answer(is_switched, response.headers());
-        let extensions = response.extensions();
-        self.is_refused = extensions.get::<Refused>().is_some();
-        self.failure = extensions.get().copied();
+        self.marks.see(response);
         if is_switched {
-            self.traffic = extensions.get().cloned();
+            self.traffic = response.extensions().get().cloned();
         }
     }
 
     fn end(self, outcome: &Outcome) {
-        self.count(outcome);
+        let ended = self.ended(outcome);
+        self.count(&ended, outcome);
+        if let Some(captured) = &self.captured
+            && let Some(log) = &self.entrypoint.running.load().access_log
+        {
+            log.write(captured, &ended);
+        }
+    }
+}
+
+fn took(ended: &Ended<'_>) -> Took {
+    Took {
+        time: ended.took,
+        request_bytes: ended.request_bytes,
+        response_bytes: ended.response_bytes,
+    }
+}
+
+/// Requests that are refused before they are any are counted, and have their line, as all others.
+impl Doorkeeper for EntrypointSignals {
+    fn turned_away(&self, away: &TurnedAway<'_>) {
+        let ended = Ended {
+            journal: None,
+            entrypoint: &self.name,
+            route: None,
+            status: Some(away.status),
+            reason: Some(away.reason),
+            took: away.took,
+            request_bytes: 0,
+            response_bytes: away.response_bytes,
+        };
+        let verb = away.request.map(|request| Verb::of(request.method()));
+        let spoken = away
+            .request
+            .map(|request| Spoken::of_request(request.headers()));
+        let spoken = spoken.unwrap_or(Spoken::Http);
+        let kind = Kind::new(ended.code(), verb.unwrap_or(Verb::OTHER), spoken);
+        self.counts.begin();
+        self.counts.end(kind, &took(&ended));
+        if let Some(log) = &self.running.load().access_log {
+            log.write(&Captured::turned_away(away.peer, away.request, log), &ended);
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! What the operator sees of requests: each exchange is observed once, at its entrypoint, and told to all who count it.
 
+pub mod access_log;
+mod ended;
 mod exchange;
 pub mod metrics;
 mod route;
 
+pub use ended::Ended;
 pub use exchange::{EntrypointSignals, Signalled, SignalsLayer};
 pub use route::{MiddlewareSignals, RouteLayer, RouteSignals, Routed};
 
@@ -12,7 +15,10 @@ use std::sync::Arc;
 
 /// What is told of exchanges beside the metrics, as the running configuration wants it.
 #[derive(Debug, Default)]
-pub struct Signals {}
+pub struct Signals {
+    /// Writes a line for each exchange, where that is wanted.
+    pub access_log: Option<access_log::AccessLog>,
+}
 
 /// The [`Signals`] of the running configuration; those who tell look into it at each exchange.
 pub type RunningSignals = Arc<ArcSwap<Signals>>;

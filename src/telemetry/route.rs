@@ -32,6 +32,8 @@ pub struct MiddlewareSignals {
     pub name: Arc<str>,
     /// Its type.
     pub kind: Arc<str>,
+    /// Its type as a [`reason`](crate::stack::reason).
+    pub reason: Box<str>,
     /// What it made of requests.
     pub counts: Arc<MiddlewareCounts>,
 }

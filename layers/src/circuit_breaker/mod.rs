@@ -31,7 +31,7 @@ use crate::answer::AnswerFuture;
 use crate::classify::Verdict;
 use crate::error::BoxError;
 use crate::journal::Journal;
-use crate::reject::{Refused, Shape, reject};
+use crate::reject::{Reason, Refused, Shape, reject};
 use crate::upload::Upload;
 use axum::body::Body;
 use bytes::Bytes;
@@ -280,6 +280,7 @@ fn refusal(fallback: Option<&Fallback>, shape: Shape, rest: Duration) -> Respons
         }
         _ => reject(StatusCode::SERVICE_UNAVAILABLE, MESSAGE, shape),
     };
+    response.extensions_mut().insert(Reason("circuit_open"));
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         let seconds = rest.as_millis().div_ceil(1000).max(1);
         let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));

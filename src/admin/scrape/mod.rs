@@ -20,7 +20,18 @@ impl Live {
         servers::write(&snapshot, &mut out);
         services::write(&snapshot, &mut out);
         self.reloads(&mut out);
+        self.access_log(&mut out);
         out.finish()
+    }
+
+    fn access_log(&self, out: &mut Exposition) {
+        let counts = self.metrics().access_log();
+        let is = "Lines of the access log that were not written";
+        let mut family = out.family("gateway_access_log_dropped", is, Type::Counter);
+        family.sample(&[], counts.dropped());
+        let is = "How often the access log could not be written";
+        let mut family = out.family("gateway_access_log_write_errors", is, Type::Counter);
+        family.sample(&[], counts.write_errors());
     }
 
     fn reloads(&self, out: &mut Exposition) {

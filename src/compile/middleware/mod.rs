@@ -128,6 +128,7 @@ fn signals(name: &str, config: &MiddlewareConfig, kept: &Kept) -> Arc<Middleware
     let (name, kind) = (name.into(), config.kind().into());
     Arc::new(MiddlewareSignals {
         counts: kept.metrics.middleware(&name, &kind),
+        reason: kind.replace('-', "_").into(),
         name,
         kind,
     })

@@ -1,5 +1,6 @@
 //! What a configuration means as a whole: references, duplicates, ranges, and what is probably not meant.
 
+mod access_log;
 mod balancing;
 mod circle;
 mod dns;
@@ -56,6 +57,7 @@ impl GatewayConfig {
         };
         check.entrypoints();
         check.admin();
+        check.access_log();
         check.dns();
         check.ranges();
         check.tls_of_clients();

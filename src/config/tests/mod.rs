@@ -1,5 +1,6 @@
 //! What operators write, and what they are told.
 
+mod access_log;
 mod balancing;
 mod credentials;
 mod directories;
@@ -259,6 +260,7 @@ fn each_problem_is_told_where_it_is() {
         (
             "metrics \"x\" {}",
             "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `test`, `on_test_failure`, `variables`",
+            "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `access_log`, `variables`",
         ),
         (
             "shutdown_timeout_secs = \"x\"",

@@ -28,7 +28,7 @@ pub use problem::ValueError;
 pub use rule::RuleText;
 pub use secret::Secret;
 pub(crate) use secret::{NEWTYPE as SECRET, SEVERAL as SECRETS};
-pub use status::{ErrorStatuses, FinalStatuses};
+pub use status::{AnyStatuses, ErrorStatuses, FinalStatuses};
 pub use texts::Accepted;
 pub use url::{Scheme, ServerUrl};
 

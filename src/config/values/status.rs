@@ -10,6 +10,9 @@ use std::ops::RangeInclusive;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusRange<const FIRST: u16, const LAST: u16>(RangeInclusive<u16>);
 
+/// Any statuses.
+pub type AnyStatuses = StatusRange<100, 599>;
+
 /// Statuses of errors.
 pub type ErrorStatuses = StatusRange<400, 599>;
 

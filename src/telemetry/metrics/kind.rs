@@ -17,7 +17,8 @@ pub const CLIENT_GONE: u16 = 499;
 pub struct Verb(u8);
 
 impl Verb {
-    const OTHER: Self = Self(0);
+    /// One of the others, or none that could be read.
+    pub const OTHER: Self = Self(0);
 
     /// Of a request.
     pub fn of(method: &Method) -> Self {

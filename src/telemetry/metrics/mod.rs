@@ -15,6 +15,7 @@ pub use counts::{Counts, Made, MiddlewareCounts, ServiceCounts, Took, Totals};
 pub use kind::{CLIENT_GONE, Kind, Spoken, Verb};
 pub use slots::Counted;
 
+use super::access_log::LogCounts;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,7 @@ pub struct Metrics {
     services: All<ServiceCounts>,
     /// By name and type.
     middlewares: All<MiddlewareCounts>,
+    access_log: Arc<LogCounts>,
     reloads: AtomicU64,
     failed_reloads: AtomicU64,
 }
@@ -91,6 +93,7 @@ impl Metrics {
             routers: All::new(),
             services: All::new(),
             middlewares: All::new(),
+            access_log: Arc::default(),
             reloads: AtomicU64::new(0),
             failed_reloads: AtomicU64::new(0),
         }
@@ -149,6 +152,11 @@ impl Metrics {
         self.services.retain(|name, _| present.has_service(name));
         self.middlewares
             .retain(|name, kind| present.has_middleware(name, kind));
+    }
+
+    /// What has become of lines of the access log.
+    pub fn access_log(&self) -> &Arc<LogCounts> {
+        &self.access_log
     }
 
     /// Counts a reload.

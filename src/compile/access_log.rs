@@ -1,0 +1,125 @@
+//! `access_log { }`.
+
+use super::{CompileError, Kept};
+use crate::config::{AccessLogConfig, AccessLogFormat, GatewayConfig, MiddlewareConfig};
+use crate::stack::LogField;
+use crate::telemetry::access_log::{AccessLog, Format, Redaction, Settings, Sink, Target};
+use http::HeaderName;
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
+use std::sync::Arc;
+
+/// Parameters of queries that are credentials, as a rule.
+const PARAMETERS: [&str; 21] = [
+    "access_token",
+    "api_key",
+    "apikey",
+    "api-key",
+    "assertion",
+    "auth",
+    "client_secret",
+    "code",
+    "id_token",
+    "jwt",
+    "key",
+    "pass",
+    "passwd",
+    "password",
+    "pwd",
+    "refresh_token",
+    "secret",
+    "sig",
+    "signature",
+    "token",
+    "x-amz-signature",
+];
+
+/// Headers that are.
+const HEADERS: [HeaderName; 6] = [
+    AUTHORIZATION,
+    COOKIE,
+    PROXY_AUTHORIZATION,
+    SET_COOKIE,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-auth-token"),
+];
+
+/// What writes lines, with the file of the running configuration where that is the same.
+pub(super) fn access_log(
+    config: &GatewayConfig,
+    kept: &Kept,
+) -> Result<Option<AccessLog>, CompileError> {
+    let Some(log) = &config.access_log else {
+        return Ok(None);
+    };
+    let target = match &log.file {
+        Some(file) => Target::File(file.clone()),
+        None => Target::Stdout,
+    };
+    let running = kept.signals.load();
+    let running = running.access_log.as_ref().map(AccessLog::sink);
+    let sink = match running.filter(|sink| *sink.target() == target) {
+        Some(sink) => Arc::clone(sink),
+        None => {
+            target.check().map_err(|source| CompileError::AccessLog {
+                file: log.file.clone().unwrap_or_default(),
+                source,
+            })?;
+            Arc::new(Sink::new(target, Arc::clone(kept.metrics.access_log())))
+        }
+    };
+    Ok(Some(AccessLog::new(settings(config, log), sink)))
+}
+
+fn settings(config: &GatewayConfig, log: &AccessLogConfig) -> Settings {
+    let fields = &log.fields;
+    let is_in = |names: &[String], name: &str| {
+        let mut names = names.iter();
+        names.any(|listed| listed.eq_ignore_ascii_case(name))
+    };
+    let set = |is_in: &dyn Fn(LogField) -> bool| {
+        let listed = LogField::ALL.into_iter().filter(|field| is_in(*field));
+        listed.fold(0, |set, field| set | field.bit())
+    };
+    let is_shown = |name: &str| is_in(&fields.reveal, name);
+    let (parameters, headers) = read_by_middlewares(config);
+    let asked = fields.redact.iter().map(String::as_str);
+    let parameters = PARAMETERS
+        .into_iter()
+        .chain(parameters)
+        .chain(asked.clone());
+    let asked = asked.filter_map(|name| name.parse().ok());
+    let headers = HEADERS.into_iter().chain(headers).chain(asked);
+    let mut listed = fields.headers.clone();
+    listed.dedup();
+    Settings {
+        format: match log.format {
+            AccessLogFormat::Json => Format::Json,
+            AccessLogFormat::Clf => Format::Clf,
+        },
+        sample: log.sample,
+        min_duration: log.min_duration,
+        status: log.status.iter().map(|range| range.range()).collect(),
+        dropped: set(&|field| fields.drop.contains(&field)),
+        masked: set(&|field| is_in(&fields.redact, field.as_str())),
+        redaction: Redaction::new(
+            parameters.filter(|name| !is_shown(name)),
+            headers.filter(|name: &HeaderName| !is_shown(name.as_str())),
+        ),
+        headers: listed.into(),
+    }
+}
+
+/// Where middlewares look for credentials: parameters and headers.
+fn read_by_middlewares(config: &GatewayConfig) -> (Vec<&str>, Vec<HeaderName>) {
+    let (mut parameters, mut headers) = (Vec::new(), Vec::new());
+    for middleware in config.middlewares.values() {
+        let (query, header) = match middleware {
+            MiddlewareConfig::ApiKey(keys) => (&keys.query, &keys.header),
+            MiddlewareConfig::Jwt(tokens) => (&tokens.query, &tokens.header),
+            _ => continue,
+        };
+        parameters.extend(query.as_deref());
+        headers.push(header.clone());
+    }
+    (parameters, headers)
+}
