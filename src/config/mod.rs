@@ -12,6 +12,7 @@ mod fault;
 mod files;
 mod functions;
 mod load;
+mod metrics;
 mod middleware;
 mod names;
 mod operators;
@@ -38,6 +39,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use dns::DnsConfig;
 pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol, ProxyProtocolConfig};
 pub use load::{Loaded, Source, load};
+pub use metrics::{Compat, MetricsConfig};
 pub use middleware::{
     AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, BodyLimitConfig, BufferingConfig, ChainConfig,
     CircuitBreakerConfig, CompressConfig, CorsConfig, CustomConfig, DecisionCacheConfig, Encoding,
@@ -92,6 +94,8 @@ pub struct GatewayConfig {
     /// The admin API; none is no listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<AdminConfig>,
+    /// What is counted.
+    pub metrics: MetricsConfig,
     /// Where it was read from, for a gateway to read it again; none for a configuration built in code.
     #[serde(skip)]
     pub source: Option<Source>,
@@ -108,6 +112,7 @@ impl Default for GatewayConfig {
             providers: ProvidersConfig::default(),
             dns: DnsConfig::default(),
             admin: None,
+            metrics: MetricsConfig::default(),
             source: None,
         }
     }
@@ -121,6 +126,7 @@ impl PartialEq for GatewayConfig {
             && self.providers == other.providers
             && self.dns == other.dns
             && self.admin == other.admin
+            && self.metrics == other.metrics
             && self.entrypoints.iter().eq(&other.entrypoints)
             && self.routers.iter().eq(&other.routers)
             && self.services.iter().eq(&other.services)

@@ -2,9 +2,11 @@
 
 mod exchange;
 pub mod metrics;
+mod middleware;
 mod route;
 
 pub use exchange::{EntrypointSignals, Signalled, SignalsLayer};
+pub use middleware::MiddlewareState;
 pub use route::{MiddlewareSignals, RouteLayer, RouteSignals, Routed};
 
 use arc_swap::ArcSwap;

@@ -9,6 +9,7 @@ mod health_checks;
 mod hostile;
 mod http2;
 mod many;
+mod metrics;
 mod middlewares;
 mod names;
 mod outlier;
@@ -256,8 +257,8 @@ fn each_problem_is_told_where_it_is() {
             "17:1 E004 unknown key `routes`; did you mean `routers`?",
         ),
         (
-            "metrics \"x\" {}",
-            "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `variables`",
+            "telemetry \"x\" {}",
+            "17:1 E004 unknown key `telemetry`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `metrics`, `variables`",
         ),
         (
             "shutdown_timeout_secs = \"x\"",
