@@ -37,6 +37,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tower::{Layer, Service};
@@ -64,10 +65,26 @@ impl InFlightLayer {
         }
     }
 
+    /// Tells how many are under way from elsewhere.
+    pub fn handle(&self) -> InFlightHandle {
+        InFlightHandle(Arc::clone(&self.counts))
+    }
+
     /// Counts each key by itself.
     #[must_use]
     pub fn key(self, key: KeySource) -> Self {
         Self { key, ..self }
+    }
+}
+
+/// Tells how many requests are under way.
+#[derive(Debug, Clone)]
+pub struct InFlightHandle(Arc<Counts>);
+
+impl InFlightHandle {
+    /// Those of all keys together.
+    pub fn in_flight(&self) -> usize {
+        self.0.all.load(Ordering::Relaxed)
     }
 }
 
@@ -155,6 +172,7 @@ type Shard = HashMap<Key, usize>;
 struct Counts {
     hasher: RandomState,
     shards: [Mutex<Shard>; SHARDS],
+    all: AtomicUsize,
 }
 
 impl Counts {
@@ -166,6 +184,7 @@ impl Counts {
         }
         shard.insert(key, count + 1);
         drop(shard);
+        counts.all.fetch_add(1, Ordering::Relaxed);
         Some(Permit {
             counts: Arc::clone(counts),
             key,
@@ -191,6 +210,7 @@ impl Counts {
     }
 
     fn give_back(&self, key: Key) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
         let mut shard = self.shard(key);
         if let Entry::Occupied(mut entry) = shard.entry(key) {
             match entry.get() {

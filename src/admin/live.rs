@@ -2,9 +2,11 @@
 
 use crate::config::{GatewayConfig, Protocol};
 use crate::dispatch::explain::Explainer;
+use crate::serve::tls::Certificates;
 use crate::stack::drain::Drain;
 use crate::stack::udp::Traffic;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{MiddlewareSignals, MiddlewareState};
 use crate::upstream::hub::Hub;
 use crate::upstream::{ConnectionCounts, Server, Servers};
 use a3s_layers::failover::FailoverCourse;
@@ -12,6 +14,7 @@ use a3s_layers::mirror::MirrorCounts;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
@@ -36,6 +39,8 @@ pub struct Live {
     state: watch::Sender<State>,
     snapshot: ArcSwap<Snapshot>,
     last_reload: ArcSwapOption<Reload>,
+    /// When the running configuration took effect, in seconds since 1970.
+    running_since: AtomicU64,
     metrics: Arc<Metrics>,
 }
 
@@ -50,6 +55,17 @@ pub struct Snapshot {
     pub services: Vec<ServiceHandle>,
     /// What says what becomes of a request.
     pub explainer: Arc<Explainer>,
+    /// Its middlewares.
+    pub middlewares: Vec<MiddlewareHandle>,
+}
+
+/// A middleware.
+#[derive(Debug)]
+pub struct MiddlewareHandle {
+    /// Its name, its type and what it made of requests.
+    pub signals: Arc<MiddlewareSignals>,
+    /// What it tells of its state, if it has some to show.
+    pub state: Option<MiddlewareState>,
 }
 
 /// A listener.
@@ -65,6 +81,8 @@ pub struct EntrypointHandle {
     pub drain: Arc<Drain>,
     /// What went through, where that is datagrams.
     pub traffic: Option<Arc<Traffic>>,
+    /// Who it is to clients, where they speak TLS.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 /// A service.
@@ -121,6 +139,7 @@ impl Live {
             state: watch::channel(State::Created).0,
             snapshot: ArcSwap::default(),
             last_reload: ArcSwapOption::default(),
+            running_since: AtomicU64::new(0),
             metrics,
         }
     }
@@ -154,14 +173,19 @@ impl Live {
     /// Shows what runs from now on.
     pub fn show(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
+        self.running_since.store(now(), Ordering::Relaxed);
+    }
+
+    /// When the running configuration took effect, in seconds since 1970; 0 where nothing runs yet.
+    pub fn running_since(&self) -> u64 {
+        self.running_since.load(Ordering::Relaxed)
     }
 
     /// Notes how a reload ended: without problems it took effect.
     pub fn reloaded(&self, problems: Vec<String>) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let reload = Reload {
             success: problems.is_empty(),
-            at: now.map_or(0, |now| now.as_secs()),
+            at: now(),
             problems,
         };
         self.metrics.reloaded(reload.success);
@@ -177,4 +201,10 @@ impl Live {
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
+}
+
+/// In seconds since 1970.
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs())
 }

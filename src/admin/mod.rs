@@ -10,7 +10,9 @@ mod scrape;
 mod servers;
 mod views;
 
-pub use live::{EntrypointHandle, Live, PoolHandle, Reload, ServiceHandle, Snapshot, State};
+pub use live::{
+    EntrypointHandle, Live, MiddlewareHandle, PoolHandle, Reload, ServiceHandle, Snapshot, State,
+};
 pub use views::{Health, ServiceHealth};
 
 use crate::stack::HttpService;

@@ -13,6 +13,7 @@ mod fault;
 mod files;
 mod functions;
 mod load;
+mod metrics;
 mod middleware;
 mod names;
 mod operators;
@@ -41,6 +42,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use dns::DnsConfig;
 pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol, ProxyProtocolConfig};
 pub use load::{Loaded, Source, load};
+pub use metrics::{Compat, MetricsConfig};
 pub use middleware::{
     AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, BodyLimitConfig, BufferingConfig, ChainConfig,
     CircuitBreakerConfig, CompressConfig, CorsConfig, CustomConfig, DecisionCacheConfig, Encoding,
@@ -108,6 +110,8 @@ pub struct GatewayConfig {
     /// A line for each exchange; none is no access log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLogConfig>,
+    /// What is counted.
+    pub metrics: MetricsConfig,
     /// Where it was read from, for a gateway to read it again; none for a configuration built in code.
     #[serde(skip)]
     pub source: Option<Source>,
@@ -128,6 +132,7 @@ impl Default for GatewayConfig {
             on_test_failure: OnTestFailure::default(),
             test_places: TestPlaces::default(),
             access_log: None,
+            metrics: MetricsConfig::default(),
             source: None,
         }
     }
@@ -144,6 +149,7 @@ impl PartialEq for GatewayConfig {
             && self.on_test_failure == other.on_test_failure
             && self.tests.iter().eq(&other.tests)
             && self.access_log == other.access_log
+            && self.metrics == other.metrics
             && self.entrypoints.iter().eq(&other.entrypoints)
             && self.routers.iter().eq(&other.routers)
             && self.services.iter().eq(&other.services)

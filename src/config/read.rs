@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 /// Past this many problems the rest is not worth listing.
 pub(crate) const MAX_PROBLEMS: usize = 200;
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "shutdown_timeout_secs",
     "entrypoints",
     "routers",
@@ -24,6 +24,7 @@ const KEYS: [&str; 11] = [
     "test",
     "on_test_failure",
     "access_log",
+    "metrics",
 ];
 
 /// Reads sections; problems gather in it.
@@ -60,6 +61,7 @@ impl Sections<'_> {
             on_test_failure: self.section(root, "on_test_failure").unwrap_or_default(),
             test_places: default.test_places,
             access_log: self.section(root, "access_log"),
+            metrics: self.section(root, "metrics").unwrap_or_default(),
             source: None,
         }
     }

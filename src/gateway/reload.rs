@@ -14,9 +14,11 @@ use super::Shared;
 use super::entrypoint::{Bound, Entrypoint, Replaced, bind, end, listen};
 use super::explain::stand_ins;
 use super::prove::prove;
-use crate::admin::{self, EntrypointHandle, PoolHandle, ServiceHandle, Snapshot, State};
+use crate::admin::{
+    self, EntrypointHandle, MiddlewareHandle, PoolHandle, ServiceHandle, Snapshot, State,
+};
 use crate::compile::{self, Compiled, Kept};
-use crate::config::{Address, ConfigError, Diagnostics, GatewayConfig, Protocol};
+use crate::config::{Address, ConfigError, Diagnostics, GatewayConfig, MiddlewareConfig, Protocol};
 use crate::dispatch::explain::Explainer;
 use crate::error::{Error, Result};
 use crate::health::Health;
@@ -409,7 +411,9 @@ impl Present for HasSeries<'_> {
 
     fn has_middleware(&self, name: &str, kind: &str) -> bool {
         let middleware = self.0.middlewares.get(name);
-        middleware.is_some_and(|middleware| middleware.kind() == kind)
+        // Who judges connections makes nothing of requests.
+        let judges = |each: &MiddlewareConfig| !matches!(each, MiddlewareConfig::TcpFilter(_));
+        middleware.is_some_and(|middleware| middleware.kind() == kind && judges(middleware))
     }
 }
 
@@ -437,6 +441,8 @@ fn snapshot(config: GatewayConfig, running: &Running, explainer: Arc<Explainer>)
             address: entrypoint.local.to_string(),
             drain: Arc::clone(&entrypoint.drain),
             traffic: entrypoint.traffic().cloned(),
+            certificates: (running.tls.get(&entrypoint.name))
+                .map(|tls| Arc::clone(tls.certificates())),
         });
     let services = config.services.keys().filter_map(|name| {
         let (name, service) = running.services.get_key_value(name.as_str())?;
@@ -453,7 +459,15 @@ fn snapshot(config: GatewayConfig, running: &Running, explainer: Arc<Explainer>)
             connections: service.connections().cloned(),
         })
     });
+    let middlewares = config.middlewares.keys().filter_map(|name| {
+        let middleware = running.middlewares.get(name.as_str())?;
+        Some(MiddlewareHandle {
+            signals: Arc::clone(middleware.signals()),
+            state: middleware.state().cloned(),
+        })
+    });
     Snapshot {
+        middlewares: middlewares.collect(),
         entrypoints: entrypoints.collect(),
         services: services.collect(),
         explainer,

@@ -33,6 +33,7 @@ pub struct Drain {
     wakers: Mutex<Slab<Waker>>,
     open: AtomicUsize,
     refused: [AtomicU64; Refusal::ALL.len()],
+    shaken: [AtomicU64; Shaken::ALL.len()],
     changed: Notify,
 }
 
@@ -60,6 +61,31 @@ impl Refusal {
             Self::Filtered => "filtered",
             Self::Handshake => "handshake",
             Self::NoRouter => "no_router",
+        }
+    }
+}
+
+/// How a TLS handshake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shaken {
+    /// With TLS 1.2.
+    V1_2,
+    /// With TLS 1.3.
+    V1_3,
+    /// Without an agreement.
+    Not,
+}
+
+impl Shaken {
+    /// Each of them, in their order.
+    pub const ALL: [Self; 3] = [Self::V1_2, Self::V1_3, Self::Not];
+
+    /// The version as it is shown.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::V1_2 => "TLSv1.2",
+            Self::V1_3 => "TLSv1.3",
+            Self::Not => "none",
         }
     }
 }
@@ -99,6 +125,15 @@ impl Drain {
             .iter()
             .map(|count| count.load(Ordering::Relaxed));
         Refusal::ALL.into_iter().zip(counts)
+    }
+
+    /// TLS handshakes, by how they ended.
+    pub fn shaken(&self) -> impl Iterator<Item = (Shaken, u64)> {
+        let counts = self
+            .shaken
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
+        Shaken::ALL.into_iter().zip(counts)
     }
 
     /// Counts a connection that is refused.
@@ -154,6 +189,11 @@ impl Ticket {
     /// Counts its connection as refused.
     pub fn count(&self, why: Refusal) {
         self.notice.drain.count(why);
+    }
+
+    /// Counts its TLS handshake.
+    pub fn count_handshake(&self, how: Shaken) {
+        self.notice.drain.shaken[how as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Waits until `phase` is reached, or a later one.

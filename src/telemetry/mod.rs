@@ -4,10 +4,12 @@ pub mod access_log;
 mod ended;
 mod exchange;
 pub mod metrics;
+mod middleware;
 mod route;
 
 pub use ended::Ended;
 pub use exchange::{EntrypointSignals, Signalled, SignalsLayer};
+pub use middleware::MiddlewareState;
 pub use route::{MiddlewareSignals, RouteLayer, RouteSignals, Routed};
 
 use arc_swap::ArcSwap;

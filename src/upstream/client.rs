@@ -163,7 +163,10 @@ async fn send(origin: &Arc<Origin>, request: &mut Request) -> Result<Answer, Ups
             false => pool::check_out(origin, owner.as_deref()),
         };
         let (sender, is_used) = match pooled {
-            Some(sender) => (sender, true),
+            Some(sender) => {
+                origin.usage().reuse();
+                (sender, true)
+            }
             // Boxed, and HTTP/2 too: the common way must not carry the room that they take.
             None => (Box::pin(open(origin, owner.clone())).await?, false),
         };
@@ -296,6 +299,7 @@ async fn open(
     }
     let broken = |error| UpstreamError::new(Failure::Connect, error);
     let (io, speaks_h2) = origin.connect_http(owner.as_deref()).await?;
+    let held = origin.usage().hold();
     if speaks_h2 {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -308,6 +312,7 @@ async fn open(
         let max_streams = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
         let told = Arc::clone(&max_streams);
         tokio::spawn(async move {
+            let _held = held;
             let mut connection = pin!(connection);
             let driven = std::future::poll_fn(|cx| {
                 let polled = connection.as_mut().poll(cx);
@@ -321,7 +326,9 @@ async fn open(
         });
         Ok(pool::share(origin, sender, max_streams, owner))
     } else {
-        Ok(Sender::H1(Link::open(io, owner).await.map_err(broken)?))
+        Ok(Sender::H1(
+            Link::open(io, owner, held).await.map_err(broken)?,
+        ))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::race::{by_turns, race};
 use super::tls::TlsError;
+use super::usage::Usage;
 use crate::stack::proxy_header::{self, Addresses, Said, Version};
 use crate::stack::{Raw, Request, Socket};
 use a3s_layers::error::{Failure, UpstreamError};
@@ -62,6 +63,7 @@ pub struct Origin {
     /// The version of the PROXY header that connections to it begin with.
     proxy_header: Option<Version>,
     speaks_h2: AtomicBool,
+    usage: Arc<Usage>,
 }
 
 #[derive(Debug, Clone)]
@@ -122,6 +124,7 @@ impl Origin {
             tls,
             proxy_header: None,
             speaks_h2: AtomicBool::new(scheme == Scheme::H2c),
+            usage: Arc::default(),
         })
     }
 
@@ -151,6 +154,7 @@ impl Origin {
             tls: self.tls.clone(),
             proxy_header: self.proxy_header,
             speaks_h2: AtomicBool::new(self.scheme == Scheme::H2c),
+            usage: Arc::default(),
         }
     }
 
@@ -172,6 +176,16 @@ impl Origin {
             there.authority = authority;
         }
         there
+    }
+
+    /// How its connections of HTTP are used.
+    pub fn usage(&self) -> &Arc<Usage> {
+        &self.usage
+    }
+
+    /// Whether HTTP is spoken to it.
+    pub fn is_http(&self) -> bool {
+        !matches!(self.scheme, Scheme::Tcp | Scheme::Udp)
     }
 
     /// Where it listens.

@@ -5,6 +5,7 @@
 //! hyper's client tell each other of progress by wakers; as both are polled by one task, the answer's half is polled
 //! with a waker that does nothing, and an idle connection is left with one too, so that no task is woken for another.
 
+use super::usage::Held;
 use crate::stack::proxy_header::Addresses;
 use crate::stack::{Request, Socket};
 use axum::body::Body;
@@ -27,6 +28,7 @@ pub(super) struct Link {
     connection: Option<Connection>,
     /// The client that it was opened for, where the server knows that.
     owner: Option<Box<Addresses>>,
+    _held: Held,
 }
 
 type Connection = Pin<Box<http1::Connection<TokioIo<Socket>, Body>>>;
@@ -35,6 +37,7 @@ impl Link {
     pub(super) async fn open(
         io: TokioIo<Socket>,
         owner: Option<Box<Addresses>>,
+        held: Held,
     ) -> hyper::Result<Self> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_BUFFER)
@@ -44,6 +47,7 @@ impl Link {
             sender,
             connection: Some(Box::pin(connection)),
             owner,
+            _held: held,
         })
     }
 
@@ -52,11 +56,13 @@ impl Link {
         sender: http1::SendRequest<Body>,
         connection: Option<http1::Connection<TokioIo<Socket>, Body>>,
         owner: Option<Box<Addresses>>,
+        held: Held,
     ) -> Self {
         Self {
             sender,
             connection: connection.map(Box::pin),
             owner,
+            _held: held,
         }
     }
 

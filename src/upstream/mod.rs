@@ -19,6 +19,7 @@ pub mod tls;
 mod tunnel;
 pub mod udp;
 mod upgrade;
+mod usage;
 mod watched;
 
 pub use body::{AnswerBody, ResponseBody};
@@ -26,3 +27,4 @@ pub use connect::{Origin, Scheme, Target};
 pub use counts::ConnectionCounts;
 pub use pool::sweep_idle_connections;
 pub use servers::{Server, Servers};
+pub use usage::Usage;

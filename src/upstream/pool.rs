@@ -105,7 +105,9 @@ pub(super) fn check_out(origin: &Arc<Origin>, owner: Option<&Addresses>) -> Opti
                 index.map(|index| pool.idle.remove(index))
             }
         };
-        idle.map(|idle| Sender::H1(idle.link))
+        let idle = idle?;
+        origin.usage().wake();
+        Some(Sender::H1(idle.link))
     })
 }
 
@@ -121,6 +123,9 @@ pub(super) fn check_in(origin: &Arc<Origin>, link: Link) {
         // One is not as good as another: the client of the oldest may be gone.
         let oldest = is_full.then(|| pool.idle.remove(0));
         pool.idle.push(Idle { link, since });
+        if oldest.is_none() {
+            origin.usage().rest();
+        }
         oldest
     });
 }
@@ -193,6 +198,7 @@ fn sweep() {
                 return false;
             };
             let limit = origin.idle_timeout().as_secs();
+            let before = pool.idle.len();
             // Last in, first out: the oldest stand first.
             let aged = pool
                 .idle
@@ -205,6 +211,9 @@ fn sweep() {
                 idle.link.settle();
                 !idle.link.is_ready()
             }));
+            for _ in pool.idle.len()..before {
+                origin.usage().wake();
+            }
             unshared.extend(pool.shared.extract_if(.., |shared| {
                 let is_aged = u64::from(now.wrapping_sub(shared.since)) > limit;
                 shared.sender.is_closed() || (is_aged && shared.is_idle())

@@ -5,6 +5,7 @@ use super::client::{Timeouts, is_coded};
 use super::connect::Origin;
 use super::link::Link;
 use super::tunnel::Tunnel;
+use super::usage::Held;
 use crate::stack::proxy_header::Addresses;
 use crate::stack::upgrade::{Upgrade, switch};
 use crate::stack::{Request, Socket};
@@ -53,10 +54,14 @@ pub(super) async fn ask(
     if !is_granted || granted.next().is_some() {
         return Err(UpstreamError::from(Failure::Reset).into());
     }
-    let (server, ahead) = link.into_stream().await?;
+    let (server, ahead, held) = link.into_stream().await?;
     let tunnel =
         Tunnel::new(origin, server, ahead, timeouts.idle).of_websocket(upgrade.is("websocket"));
-    let (switched, body) = switch(|client| tunnel.run(client)).into_parts();
+    let goes_on = switch(|client| async move {
+        let _held = held;
+        tunnel.run(client).await
+    });
+    let (switched, body) = goes_on.into_parts();
     head.extensions.extend(switched.extensions);
     Ok(Response::from_parts(head, AnswerBody::GoesOn(body)))
 }
@@ -67,6 +72,7 @@ struct Sent {
     connection: Connection,
     ended: Option<hyper::Result<()>>,
     owner: Option<Box<Addresses>>,
+    held: Held,
 }
 
 async fn send(
@@ -76,6 +82,7 @@ async fn send(
     *request.version_mut() = Version::HTTP_11;
     let owner = origin.owner_of(&request);
     let io = origin.connect_h1(owner.as_deref()).await?;
+    let held = origin.usage().hold();
     let opened = http1::handshake(io).await;
     let (mut sender, mut connection) =
         opened.map_err(|error| UpstreamError::new(Failure::Connect, error))?;
@@ -94,6 +101,7 @@ async fn send(
             connection,
             owner,
             ended,
+            held,
         },
     ))
 }
@@ -115,11 +123,11 @@ impl Sent {
     /// The connection, as one on which an ordinary answer comes.
     fn into_link(self) -> Link {
         let connection = self.ended.is_none().then_some(self.connection);
-        Link::go_on(self.sender, connection, self.owner)
+        Link::go_on(self.sender, connection, self.owner, self.held)
     }
 
     /// What is under it, and what was read of that already.
-    async fn into_stream(mut self) -> Result<(Socket, Bytes), UpstreamError> {
+    async fn into_stream(mut self) -> Result<(Socket, Bytes, Held), UpstreamError> {
         let ended = poll_fn(|cx| {
             drive(&mut self.connection, &mut self.ended, cx);
             match self.ended.take() {
@@ -132,6 +140,6 @@ impl Sent {
             .await
             .map_err(|error| UpstreamError::new(Failure::Reset, error))?;
         let parts = self.connection.into_parts();
-        Ok((parts.io.into_inner(), parts.read_buf))
+        Ok((parts.io.into_inner(), parts.read_buf, self.held))
     }
 }

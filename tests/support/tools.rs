@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// What the Python programs in `tests/python/` import.
-const PACKAGES: [&str; 4] = [
+const PACKAGES: [&str; 5] = [
     "grpcio==1.76.0",
     "h2==4.3.0",
+    "prometheus-client==0.26.0",
     "wsproto==1.2.0",
     "websockets==15.0.1",
 ];

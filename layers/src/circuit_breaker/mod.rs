@@ -191,6 +191,12 @@ impl CircuitBreakerHandle {
     pub fn state(&self) -> CircuitState {
         self.breaker.state()
     }
+
+    /// How often it came into each state since it was made. Whether a probe comes is up to requests: an open circuit
+    /// without any does not become half-open.
+    pub fn transitions(&self) -> [(CircuitState, u64); 3] {
+        self.breaker.became()
+    }
 }
 
 impl<S> Layer<S> for CircuitBreakerLayer {

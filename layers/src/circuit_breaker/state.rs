@@ -20,11 +20,27 @@ pub enum CircuitState {
     HalfOpen,
 }
 
+impl CircuitState {
+    /// Each of them, in their order.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
+
+    /// One word for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Breaker {
     pub(super) settings: Settings,
     start: Instant,
     word: AtomicU64,
+    /// How often it became closed, open and half-open.
+    became: [AtomicU64; 3],
     /// Requests of the closed circuit, the marked ones being failures; where a ratio opens it.
     window: Option<Window>,
 }
@@ -71,6 +87,15 @@ impl State {
             probes: 1,
             successes,
             uploads,
+        }
+    }
+
+    /// That of the state in [`CircuitState::ALL`].
+    fn place(self) -> usize {
+        match self {
+            Self::Closed { .. } => 0,
+            Self::Open { .. } => 1,
+            Self::HalfOpen { .. } => 2,
         }
     }
 
@@ -122,6 +147,7 @@ impl Breaker {
             settings,
             start: Instant::now(),
             word: AtomicU64::new(closed.pack()),
+            became: Default::default(),
             window,
         }
     }
@@ -132,6 +158,16 @@ impl Breaker {
             State::Open { since } if self.cooldown_of(since).is_some() => CircuitState::Open,
             State::Open { .. } | State::HalfOpen { .. } => CircuitState::HalfOpen,
         }
+    }
+
+    pub(super) fn became(&self) -> [(CircuitState, u64); 3] {
+        let [closed, open, half_open] = &self.became;
+        [
+            (CircuitState::Closed, closed),
+            (CircuitState::Open, open),
+            (CircuitState::HalfOpen, half_open),
+        ]
+        .map(|(state, times)| (state, times.load(Ordering::Relaxed)))
     }
 
     /// Lets a request pass, or says in how long to come again. It matters whether it has come as a whole.
@@ -308,6 +344,10 @@ impl Breaker {
                 .compare_exchange(from.pack(), to.pack(), Ordering::AcqRel, Ordering::Acquire);
         if changed.is_err() {
             return false;
+        }
+        let (before, after) = (from.place(), to.place());
+        if before != after {
+            self.became[after].fetch_add(1, Ordering::Relaxed);
         }
         match (from, to) {
             (State::Open { .. }, State::Open { .. }) => {}

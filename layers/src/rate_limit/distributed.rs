@@ -24,7 +24,7 @@ mod link;
 mod script;
 mod server;
 
-use super::policy::Policy;
+use super::policy::{Limited, Policy};
 use crate::answer::AnswerFuture;
 use crate::error::BoxError;
 use crate::journal::Journal;
@@ -211,7 +211,12 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         AnswerFuture::decide(async move {
             let policy = &rules.policy;
-            let stamp = match rules.count(&link, &key).await {
+            let counted = rules.count(&link, &key).await;
+            match &counted {
+                Ok(counted) => policy.count(counted),
+                Err(_) => policy.counts().count(Limited::Uncounted),
+            }
+            let stamp = match counted {
                 Ok(Ok(remaining)) => Some(policy.passed(remaining)),
                 Ok(Err(wait)) if policy.is_shadow() => Some(policy.exceeded(wait)),
                 Ok(Err(wait)) => return Ok(policy.refuse(wait, shape)),

@@ -133,10 +133,12 @@ impl<K: KeyExtractor> RateLimitLayer<K> {
 impl<K> Shared<K> {
     /// How many requests are left, or how long to wait for one.
     fn count(&self, key: u64) -> Result<u32, Duration> {
-        match self.limiter.check_key(&key) {
+        let counted = match self.limiter.check_key(&key) {
             Ok(state) => Ok(state.remaining_burst_capacity()),
             Err(refused) => Err(refused.wait_time_from(TokioClock.now())),
-        }
+        };
+        self.policy.count(&counted);
+        counted
     }
 
     /// As [`Shared::count`], without taking anything.

@@ -14,4 +14,4 @@ mod policy;
 mod store;
 
 pub use limit::{Limit, LimitError};
-pub use policy::{Exceeded, InvalidName, Policy};
+pub use policy::{Exceeded, InvalidName, Limited, Policy, RateLimitCounts};

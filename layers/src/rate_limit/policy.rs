@@ -5,6 +5,8 @@ use crate::reject::{Shape, reject};
 use axum::body::Body;
 use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -24,6 +26,50 @@ pub struct Policy {
     field: HeaderValue,
     has_headers: bool,
     is_shadow: bool,
+    counts: RateLimitCounts,
+}
+
+/// What a rate limit made of requests. Clones share the counts.
+#[derive(Debug, Clone, Default)]
+pub struct RateLimitCounts(Arc<[AtomicU64; 4]>);
+
+/// What a rate limit makes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    /// It is within the limit.
+    Allowed,
+    /// It is refused.
+    Refused,
+    /// It would be, were the limit enforced.
+    Shadow,
+    /// It could not be counted.
+    Uncounted,
+}
+
+impl Limited {
+    /// Each of them, in their order.
+    pub const ALL: [Self; 4] = [Self::Allowed, Self::Refused, Self::Shadow, Self::Uncounted];
+
+    /// One word for metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Refused => "limited",
+            Self::Shadow => "shadow",
+            Self::Uncounted => "uncounted",
+        }
+    }
+}
+
+impl RateLimitCounts {
+    /// How many requests there were of each kind.
+    pub fn told(&self) -> [(Limited, u64); 4] {
+        Limited::ALL.map(|limited| (limited, self.0[limited as usize].load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn count(&self, limited: Limited) {
+        self.0[limited as usize].fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// A name with other characters than visible ASCII and spaces.
@@ -46,6 +92,7 @@ impl Policy {
             field: policy_field(name, limit),
             has_headers: true,
             is_shadow: false,
+            counts: RateLimitCounts::default(),
         }
     }
 
@@ -83,8 +130,22 @@ impl Policy {
         self.limit
     }
 
+    /// What it has made of requests so far, wherever it is enforced.
+    pub fn counts(&self) -> &RateLimitCounts {
+        &self.counts
+    }
+
     pub(super) fn is_shadow(&self) -> bool {
         self.is_shadow
+    }
+
+    /// Counts what becomes of a request: it has some left, or has to wait.
+    pub(super) fn count(&self, counted: &Result<u32, Duration>) {
+        self.counts.count(match counted {
+            Ok(_) => Limited::Allowed,
+            Err(_) if self.is_shadow => Limited::Shadow,
+            Err(_) => Limited::Refused,
+        });
     }
 
     /// What an answer that passed says.

@@ -2,12 +2,17 @@
 
 mod accept;
 mod entrypoints;
+mod middlewares;
+mod process;
 mod servers;
 mod services;
+mod tls;
+mod traefik;
 
 pub(super) use accept::form_of;
 
 use super::Live;
+use crate::config::Compat;
 use crate::telemetry::metrics::text::{Exposition, Form, Type};
 
 impl Live {
@@ -17,10 +22,18 @@ impl Live {
         let snapshot = self.snapshot();
         self.metrics().write(&mut out);
         entrypoints::write(&snapshot, &mut out);
+        tls::write(&snapshot, &mut out);
+        middlewares::write(&snapshot, &mut out);
         servers::write(&snapshot, &mut out);
         services::write(&snapshot, &mut out);
         self.reloads(&mut out);
         self.access_log(&mut out);
+        if snapshot.config.metrics.compat == Some(Compat::Traefik) {
+            traefik::write(self, &snapshot, &mut out);
+        }
+        out.family("gateway_build_info", "The version that runs", Type::Gauge)
+            .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+        process::write(&mut out);
         out.finish()
     }
 
@@ -41,11 +54,25 @@ impl Live {
         family.sample(&[("result", "failure")], failures);
         let last = self.last_reload();
         let is_success = last.as_ref().is_none_or(|last| last.success);
-        out.family(
-            "gateway_config_last_reload_success",
-            "Whether the last reload took effect",
-            Type::Gauge,
-        )
-        .sample(&[], u8::from(is_success));
+        let since = self.running_since();
+        for (name, is, value) in [
+            (
+                "gateway_config_last_reload_success",
+                "Whether the last reload took effect",
+                u64::from(is_success),
+            ),
+            (
+                "gateway_config_last_reload_timestamp_seconds",
+                "When a configuration was last tried, in seconds since 1970",
+                last.map_or(since, |last| last.at),
+            ),
+            (
+                "gateway_config_running_since_timestamp_seconds",
+                "When the running configuration took effect, in seconds since 1970",
+                since,
+            ),
+        ] {
+            out.family(name, is, Type::Gauge).sample(&[], value);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::live::Snapshot;
 use crate::telemetry::metrics::text::{Exposition, Type};
-use crate::upstream::Server;
+use crate::upstream::{Server, Usage};
 use a3s_layers::endpoint::{Endpoint, Trouble};
 
 /// A metric that each server has; none where it has no value.
@@ -13,7 +13,7 @@ struct OfServers {
     value: fn(&Server) -> Option<f64>,
 }
 
-const SERVERS: [OfServers; 9] = [
+const SERVERS: [OfServers; 13] = [
     OfServers {
         name: "gateway_service_server_up",
         is: "Whether nothing is wrong with a server: neither unhealthy nor ejected nor drained",
@@ -68,7 +68,36 @@ const SERVERS: [OfServers; 9] = [
         of: Type::Counter,
         value: |server| number(Endpoint::ejections(&server.endpoint)),
     },
+    OfServers {
+        name: "gateway_service_server_open_connections",
+        is: "Open connections of HTTP to a server",
+        of: Type::Gauge,
+        value: |server| of_http(server, Usage::open),
+    },
+    OfServers {
+        name: "gateway_service_server_idle_connections",
+        is: "Connections of HTTP/1.1 to a server that wait for a request",
+        of: Type::Gauge,
+        value: |server| of_http(server, Usage::idle),
+    },
+    OfServers {
+        name: "gateway_service_server_opened_connections",
+        is: "Connections of HTTP to a server that were opened",
+        of: Type::Counter,
+        value: |server| of_http(server, Usage::opened),
+    },
+    OfServers {
+        name: "gateway_service_server_reused_connections",
+        is: "Requests that went to a server on a connection that was there",
+        of: Type::Counter,
+        value: |server| of_http(server, Usage::reused),
+    },
 ];
+
+fn of_http(server: &Server, value: fn(&Usage) -> u64) -> Option<f64> {
+    let origin = &server.origin;
+    number(origin.is_http().then(|| value(origin.usage()))?)
+}
 
 fn yes(is: bool) -> Option<f64> {
     Some(f64::from(u8::from(is)))

@@ -3,6 +3,7 @@
 use super::Made;
 use crate::config::CircuitBreakerConfig;
 use crate::stack::erase;
+use crate::telemetry::MiddlewareState;
 use a3s_layers::circuit_breaker::CircuitBreakerLayer;
 use http::{HeaderValue, StatusCode};
 use std::time::Duration;
@@ -28,5 +29,6 @@ pub(super) fn layer(config: &CircuitBreakerConfig) -> Result<Made, BoxError> {
             fallback.body.clone(),
         );
     }
-    Ok(erase(layer).into())
+    let state = MiddlewareState::CircuitBreaker(layer.handle());
+    Ok(Made::from(erase(layer)).showing(state))
 }

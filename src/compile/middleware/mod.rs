@@ -24,7 +24,7 @@ use super::upstream::Services;
 use super::{CompileError, Kept};
 use crate::config::{GatewayConfig, MiddlewareConfig};
 use crate::stack::{ConnectionLayer, HttpLayer, erase};
-use crate::telemetry::MiddlewareSignals;
+use crate::telemetry::{MiddlewareSignals, MiddlewareState};
 use a3s_layers::grpc_web::GrpcWebLayer;
 use a3s_layers::in_flight::InFlightLayer;
 use a3s_layers::strip_prefix::StripPrefixLayer;
@@ -48,10 +48,21 @@ pub struct Middleware {
     config: MiddlewareConfig,
     layer: MiddlewareLayer,
     signals: Arc<MiddlewareSignals>,
+    state: Option<MiddlewareState>,
     upkeep: Arc<Upkeep>,
 }
 
 impl Middleware {
+    /// Its name and its type.
+    pub fn signals(&self) -> &Arc<MiddlewareSignals> {
+        &self.signals
+    }
+
+    /// What it tells of its state, if it has some to show.
+    pub fn state(&self) -> Option<&MiddlewareState> {
+        self.state.as_ref()
+    }
+
     /// Begins with what is to be done beside requests, if that has not begun. It ends when the middleware is dropped.
     pub fn start_upkeep(&self) {
         self.upkeep.start();
@@ -69,6 +80,15 @@ enum MiddlewareLayer {
 struct Made {
     layer: MiddlewareLayer,
     tasks: Vec<Task>,
+    state: Option<MiddlewareState>,
+}
+
+impl Made {
+    /// Shows some of its state.
+    fn showing(self, state: MiddlewareState) -> Self {
+        let state = Some(state);
+        Self { state, ..self }
+    }
 }
 
 impl From<HttpLayer> for Made {
@@ -76,6 +96,7 @@ impl From<HttpLayer> for Made {
         Made {
             layer: MiddlewareLayer::Http(layer),
             tasks: Vec::new(),
+            state: None,
         }
     }
 }
@@ -85,6 +106,7 @@ impl From<ConnectionLayer> for Made {
         Made {
             layer: MiddlewareLayer::Connection(layer),
             tasks: Vec::new(),
+            state: None,
         }
     }
 }
@@ -104,7 +126,11 @@ pub(super) fn middlewares(
             }
             _ => {
                 let made = make(name, config, kept, services);
-                let Some(Made { layer, tasks }) = made.map_err(|source| {
+                let Some(Made {
+                    layer,
+                    tasks,
+                    state,
+                }) = made.map_err(|source| {
                     let middleware = name.clone();
                     CompileError::Middleware { middleware, source }
                 })?
@@ -115,6 +141,7 @@ pub(super) fn middlewares(
                     config: config.clone(),
                     layer,
                     signals: signals(name, config, kept),
+                    state,
                     upkeep: Arc::new(Upkeep::new(tasks)),
                 }
             }
@@ -161,7 +188,9 @@ fn make(
         MiddlewareConfig::Headers(config) => headers::layer(config)?,
         MiddlewareConfig::InFlight(config) => {
             let max = usize::try_from(config.max).unwrap_or(usize::MAX);
-            erase(InFlightLayer::new(max).key(config.key.clone())).into()
+            let layer = InFlightLayer::new(max).key(config.key.clone());
+            let state = MiddlewareState::InFlight(layer.handle());
+            Made::from(erase(layer)).showing(state)
         }
         MiddlewareConfig::IpAllow(config) => ip_allow::layer(config),
         MiddlewareConfig::Jwt(config) => jwt::layer(name, config)?,

@@ -3,13 +3,16 @@
 use super::Made;
 use crate::config::{RateLimitConfig, RateLimitRedisConfig};
 use crate::stack::erase;
+use crate::telemetry::MiddlewareState;
 use a3s_layers::rate_limit::local::RateLimitLayer;
 use tower::BoxError;
 
 pub(super) fn local(config: &RateLimitConfig) -> Result<Made, BoxError> {
-    let layer = RateLimitLayer::new(config.policy()?, config.key.clone());
-    let layer = layer.max_keys(config.max_keys);
-    Ok(erase(layer.key_name(&config.key.to_string())).into())
+    let policy = config.policy()?;
+    let state = MiddlewareState::RateLimit(policy.counts().clone());
+    let layer = RateLimitLayer::new(policy, config.key.clone()).max_keys(config.max_keys);
+    let layer = layer.key_name(&config.key.to_string());
+    Ok(Made::from(erase(layer)).showing(state))
 }
 
 /// The connection is made by the first request, on the worker that has it, and closed with the layer.
@@ -26,11 +29,13 @@ pub(super) fn redis(name: &str, config: &RateLimitRedisConfig) -> Result<Made, B
         Some(prefix) => prefix,
         None => &format!("a3s:rate:{name}:"),
     };
-    let layer = RedisRateLimitLayer::new(config.policy()?, config.key.clone(), server(config)?)
+    let policy = config.policy()?;
+    let state = MiddlewareState::RateLimit(policy.counts().clone());
+    let layer = RedisRateLimitLayer::new(policy, config.key.clone(), server(config)?)
         .prefix(prefix)
         .timeout(config.timeout)
         .on_error(on_error);
-    Ok(erase(layer).into())
+    Ok(Made::from(erase(layer)).showing(state))
 }
 
 #[cfg(feature = "redis")]

@@ -10,6 +10,7 @@ mod health_checks;
 mod hostile;
 mod http2;
 mod many;
+mod metrics;
 mod middlewares;
 mod names;
 mod outlier;
@@ -261,6 +262,8 @@ fn each_problem_is_told_where_it_is() {
             "metrics \"x\" {}",
             "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `test`, `on_test_failure`, `variables`",
             "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `access_log`, `variables`",
+            "telemetry \"x\" {}",
+            "17:1 E004 unknown key `telemetry`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `metrics`, `variables`",
         ),
         (
             "shutdown_timeout_secs = \"x\"",

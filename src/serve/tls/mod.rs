@@ -9,7 +9,7 @@ pub use peek::Peek;
 
 use crate::serve::before::Before;
 use crate::stack::asked::Asked;
-use crate::stack::drain::{Phase, Refusal, Ticket};
+use crate::stack::drain::{Phase, Refusal, Shaken, Ticket};
 use crate::stack::{Connection, Raw, Socket};
 use a3s_layers::peer::TlsSession;
 use arc_swap::ArcSwap;
@@ -119,8 +119,16 @@ impl Terms {
                 .map_err(|_| io::ErrorKind::TimedOut)?
         };
         let shaken: io::Result<_> = shaken.await;
-        let (stream, asked) = shaken.inspect_err(|_| ticket.count(Refusal::Handshake))?;
-        let peer = Arc::new(peer.encrypted(session(stream.get_ref().1, asked)));
+        let (stream, asked) = shaken.inspect_err(|_| {
+            ticket.count(Refusal::Handshake);
+            ticket.count_handshake(Shaken::Not);
+        })?;
+        let session = session(stream.get_ref().1, asked);
+        ticket.count_handshake(match session.version {
+            "TLSv1.3" => Shaken::V1_3,
+            _ => Shaken::V1_2,
+        });
+        let peer = Arc::new(peer.encrypted(session));
         Ok(Connection {
             io: Socket::Tls(Box::new(stream.into())),
             ahead: BytesMut::new(),

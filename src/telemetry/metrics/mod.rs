@@ -9,6 +9,7 @@ mod kind;
 mod series;
 mod slots;
 pub mod text;
+mod traefik;
 
 pub use buckets::{BOUNDS, BUCKETS, quantile};
 pub use counts::{Counts, Made, MiddlewareCounts, ServiceCounts, Took, Totals};

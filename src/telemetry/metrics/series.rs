@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
 /// What has series of exchanges: its own labels, what is counted, and what is under way.
-struct Entity {
+pub(super) struct Entity {
     labels: Vec<(&'static str, String)>,
-    counted: BTreeMap<Kind, Counted>,
+    pub(super) counted: BTreeMap<Kind, Counted>,
     in_flight: u64,
 }
 
@@ -24,7 +24,7 @@ impl Entity {
     }
 
     /// Its labels behind some others.
-    fn labels<'l>(&'l self, first: &[(&'l str, &'l str)]) -> Vec<(&'l str, &'l str)> {
+    pub(super) fn labels<'l>(&'l self, first: &[(&'l str, &'l str)]) -> Vec<(&'l str, &'l str)> {
         let own = self.labels.iter().map(|(name, value)| (*name, &**value));
         first.iter().copied().chain(own).collect()
     }
@@ -52,9 +52,9 @@ impl Display for Code {
 }
 
 impl Metrics {
-    /// Writes every series of exchanges.
-    pub fn write(&self, out: &mut Exposition) {
-        let (entrypoints, services) = (self.entrypoints.list(), self.services.list());
+    /// Entrypoints, routers and services, with what is counted of each.
+    pub(super) fn entities(&self) -> [(&'static str, Vec<Entity>); 3] {
+        let entrypoints = self.entrypoints.list();
         let entrypoints = entrypoints
             .iter()
             .map(|((name, _), counts)| Entity::new(vec![("entrypoint", name.to_string())], counts));
@@ -66,14 +66,20 @@ impl Metrics {
             ];
             Entity::new(labels, counts)
         });
-        let of_services = services.iter().map(|((name, _), counts)| {
+        let services = self.services.list();
+        let services = services.iter().map(|((name, _), counts)| {
             Entity::new(vec![("service", name.to_string())], &counts.exchanges)
         });
-        let all: [(&str, Vec<Entity>); 3] = [
+        [
             ("entrypoint", entrypoints.collect()),
             ("router", routers.collect()),
-            ("service", of_services.collect()),
-        ];
+            ("service", services.collect()),
+        ]
+    }
+
+    /// Writes every series of exchanges.
+    pub fn write(&self, out: &mut Exposition) {
+        let (all, services) = (self.entities(), self.services.list());
         for (of, entities) in &all {
             exchanges(out, of, entities);
         }
