@@ -259,9 +259,8 @@ fn each_problem_is_told_where_it_is() {
             "17:1 E004 unknown key `routes`; did you mean `routers`?",
         ),
         (
-            "metrics \"x\" {}",
-            "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `test`, `on_test_failure`, `variables`",
-            "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `access_log`, `variables`",
+            "metrcs \"x\" {}",
+            "17:1 E004 unknown key `metrcs`; did you mean `metrics`?",
             "telemetry \"x\" {}",
             "17:1 E004 unknown key `telemetry`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `metrics`, `variables`",
         ),
