@@ -79,6 +79,9 @@ services "hub" {
   websocket_hub { }
 }
 admin { }
+tracing {
+  otlp_endpoint = "http://127.0.0.1:4317"
+}
 "#,
     );
     assert_eq!(written, required.unwrap());

@@ -25,6 +25,7 @@ mod syntax;
 mod template;
 pub(crate) mod text_file;
 mod tls;
+mod traces;
 mod tree;
 mod values;
 mod walk;
@@ -58,6 +59,7 @@ pub use service::{
 pub use tls::{
     CertificateConfig, ClientAuthConfig, ClientAuthMode, RouterTlsConfig, TlsConfig, TlsVersion,
 };
+pub use traces::{OtlpProtocol, TracingConfig};
 pub use values::{
     Accepted, Address, ErrorStatuses, FinalStatuses, HttpUrl, Keys, NameServer, Pattern, RuleText,
     Scheme, Secret, ServerUrl, ValueError,
@@ -92,6 +94,9 @@ pub struct GatewayConfig {
     /// The admin API; none is no listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<AdminConfig>,
+    /// Traces; none is no traces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<TracingConfig>,
     /// Where it was read from, for a gateway to read it again; none for a configuration built in code.
     #[serde(skip)]
     pub source: Option<Source>,
@@ -108,6 +113,7 @@ impl Default for GatewayConfig {
             providers: ProvidersConfig::default(),
             dns: DnsConfig::default(),
             admin: None,
+            tracing: None,
             source: None,
         }
     }
@@ -121,6 +127,7 @@ impl PartialEq for GatewayConfig {
             && self.providers == other.providers
             && self.dns == other.dns
             && self.admin == other.admin
+            && self.tracing == other.tracing
             && self.entrypoints.iter().eq(&other.entrypoints)
             && self.routers.iter().eq(&other.routers)
             && self.services.iter().eq(&other.services)

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 /// Past this many problems the rest is not worth listing.
 pub(crate) const MAX_PROBLEMS: usize = 200;
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "shutdown_timeout_secs",
     "entrypoints",
     "routers",
@@ -21,6 +21,7 @@ const KEYS: [&str; 8] = [
     "providers",
     "dns",
     "admin",
+    "tracing",
 ];
 
 /// Reads sections; problems gather in it.
@@ -53,6 +54,7 @@ impl Sections<'_> {
             providers,
             dns: self.section(root, "dns").unwrap_or_default(),
             admin: self.section(root, "admin"),
+            tracing: self.section(root, "tracing"),
             source: None,
         }
     }

@@ -2,6 +2,7 @@
 //! so that refusals are seen as well.
 
 use super::metrics::{CLIENT_GONE, Counts, Kind, Made, Spoken, Took, Verb};
+use super::traces::Traced;
 use super::{RouteSignals, RunningSignals};
 use crate::stack::Request;
 use a3s_layers::error::Failure;
@@ -109,6 +110,8 @@ pub struct Exchange {
     is_refused: bool,
     /// What failed, where there was no answer of a server.
     failure: Option<Failure>,
+    /// Where its trace is recorded.
+    traced: Option<Box<Traced>>,
 }
 
 impl Exchange {
@@ -122,9 +125,13 @@ impl Exchange {
             }
         };
         entrypoint.counts.begin();
+        let running = entrypoint.running.load();
+        let tracer = running.tracer.as_ref();
+        let traced = tracer.and_then(|tracer| tracer.begin(&entrypoint.name, request, &journal));
         Self {
             entrypoint: Arc::clone(entrypoint),
             journal,
+            traced,
             verb: Verb::of(request.method()),
             spoken: Spoken::of_request(request.headers()),
             traffic: None,
@@ -165,6 +172,9 @@ impl Exchange {
 
 impl observe::Exchange for Exchange {
     fn head<B>(&mut self, response: &Response<B>) {
+        if let Some(traced) = &mut self.traced {
+            traced.head(response);
+        }
         let is_switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         self.spoken = self.spoken.with_answer(is_switched, response.headers());
         let extensions = response.extensions();
@@ -177,5 +187,8 @@ impl observe::Exchange for Exchange {
 
     fn end(self, outcome: &Outcome) {
         self.count(outcome);
+        if let Some(traced) = self.traced {
+            traced.end(outcome, &self.journal);
+        }
     }
 }

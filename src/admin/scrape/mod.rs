@@ -19,8 +19,27 @@ impl Live {
         entrypoints::write(&snapshot, &mut out);
         servers::write(&snapshot, &mut out);
         services::write(&snapshot, &mut out);
+        self.spans(&mut out);
         self.reloads(&mut out);
         out.finish()
+    }
+
+    fn spans(&self, out: &mut Exposition) {
+        let spans = self.metrics().spans();
+        for (name, help, count) in [
+            (
+                "gateway_trace_spans_exported",
+                "Spans that the collector of traces has taken",
+                spans.exported(),
+            ),
+            (
+                "gateway_trace_spans_dropped",
+                "Spans that were lost on the way to the collector of traces",
+                spans.dropped(),
+            ),
+        ] {
+            out.family(name, help, Type::Counter).sample(&[], count);
+        }
     }
 
     fn reloads(&self, out: &mut Exposition) {

@@ -14,6 +14,7 @@ mod routers;
 mod services;
 mod sticky;
 mod tls;
+mod traces;
 mod websocket_hubs;
 
 pub(crate) use middlewares::Place;
@@ -56,6 +57,7 @@ impl GatewayConfig {
         check.entrypoints();
         check.admin();
         check.dns();
+        check.tracing();
         check.ranges();
         check.tls_of_clients();
         check.routers();

@@ -20,6 +20,7 @@ mod services;
 mod sticky;
 mod tcp;
 mod tls;
+mod traces;
 mod udp;
 mod websocket_hub;
 
@@ -257,7 +258,7 @@ fn each_problem_is_told_where_it_is() {
         ),
         (
             "metrics \"x\" {}",
-            "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `variables`",
+            "17:1 E004 unknown key `metrics`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `tracing`, `variables`",
         ),
         (
             "shutdown_timeout_secs = \"x\"",

@@ -15,6 +15,7 @@ pub use counts::{Counts, Made, MiddlewareCounts, ServiceCounts, Took, Totals};
 pub use kind::{CLIENT_GONE, Kind, Spoken, Verb};
 pub use slots::Counted;
 
+use super::traces::SpanCounts;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,7 @@ pub struct Metrics {
     services: All<ServiceCounts>,
     /// By name and type.
     middlewares: All<MiddlewareCounts>,
+    spans: Arc<SpanCounts>,
     reloads: AtomicU64,
     failed_reloads: AtomicU64,
 }
@@ -91,9 +93,15 @@ impl Metrics {
             routers: All::new(),
             services: All::new(),
             middlewares: All::new(),
+            spans: Arc::default(),
             reloads: AtomicU64::new(0),
             failed_reloads: AtomicU64::new(0),
         }
+    }
+
+    /// What has become of spans.
+    pub fn spans(&self) -> &Arc<SpanCounts> {
+        &self.spans
     }
 
     /// The counts of an entrypoint, begun if they are new.
