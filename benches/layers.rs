@@ -124,6 +124,7 @@ fn service(case: &Case) -> HttpService {
         addresses: Default::default(),
         middlewares: Middlewares::new(),
         tls: Default::default(),
+        tracing: Default::default(),
         types: Arc::default(),
     };
     let compiled = compile(&config, &kept).expect("it names no files");

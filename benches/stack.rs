@@ -54,6 +54,7 @@ fn route() -> HttpService {
     let kept = Kept {
         metrics: Arc::new(Metrics::new(1)),
         signals: Default::default(),
+        tracing: Default::default(),
         admin: BoxCloneSyncService::new(bare()),
         admin_listener: BoxCloneSyncService::new(bare()),
         services: Services::new(),

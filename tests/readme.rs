@@ -84,6 +84,9 @@ test "the page is there" {
 }
 admin { }
 access_log { }
+tracing {
+  otlp_endpoint = "http://127.0.0.1:4317"
+}
 "#,
     );
     assert_eq!(written, required.unwrap());

@@ -22,7 +22,9 @@
 //! ```
 
 use crate::error::BoxError;
+use crate::journal::Journal;
 use crate::reject::{Reason, Refused, Shape, reject};
+use crate::trace_context::TraceId;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -74,11 +76,12 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let trace_id = Journal::trace_of(request.extensions());
         // What a panic leaves behind is dropped with this request's clone of the stack.
         let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)))
-            .map_err(|panic| report(&*panic))
+            .map_err(|panic| report(&*panic, trace_id))
             .ok();
-        CatchPanicFuture { inner }
+        CatchPanicFuture { inner, trace_id }
     }
 }
 
@@ -87,6 +90,7 @@ pin_project! {
     pub struct CatchPanicFuture<F> {
         #[pin]
         inner: Option<F>,
+        trace_id: Option<TraceId>,
     }
 }
 
@@ -107,7 +111,7 @@ where
         match polled {
             Ok(poll) => poll.map_ok(|response| response.map(Body::new)),
             Err(panic) => {
-                report(&*panic);
+                report(&*panic, *this.trace_id);
                 this.inner.set(None);
                 Poll::Ready(Ok(failed()))
             }
@@ -127,11 +131,15 @@ fn failed() -> Response<Body> {
     response
 }
 
-fn report(panic: &(dyn Any + Send)) {
+fn report(panic: &(dyn Any + Send), trace_id: Option<TraceId>) {
     let message = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
-    tracing::error!(panic = message, "a service panicked");
+    tracing::error!(
+        panic = message,
+        trace_id = trace_id.map(tracing::field::display),
+        "a service panicked"
+    );
 }

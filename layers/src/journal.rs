@@ -15,8 +15,14 @@
 //! assert_eq!(journal.position(), 1);
 //! ```
 
+mod course;
+
+pub(crate) use course::TryId;
+pub use course::{Course, Notes as CourseNotes, Step, Try};
+
 use crate::endpoint::Endpoint;
 use crate::rehearsal;
+use crate::trace_context::TraceId;
 use http::HeaderValue;
 use std::any::Any;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -26,7 +32,8 @@ use std::time::{Duration, Instant};
 /// The journal of one exchange: an extension of its request. Clones share it.
 ///
 /// Layers write it and need none: where a request has no journal, nothing is noted. It costs one allocation for each
-/// request; notes are atomic, but for the server, which is noted under a lock that nobody else wants.
+/// request; notes are atomic, but for the server, which is noted under a lock that nobody else wants. Where a trace is
+/// recorded, the request's [`Course`] is noted as well.
 #[derive(Debug, Clone)]
 pub struct Journal(Arc<Notes>);
 
@@ -44,6 +51,15 @@ struct Notes {
     endpoint: Mutex<Option<Arc<Endpoint>>>,
     /// Of a request that is only served to see what would become of it.
     rehearsal: Option<Box<rehearsal::Notes>>,
+    trace: OnceLock<Trace>,
+}
+
+/// The trace that a request belongs to.
+#[derive(Debug)]
+struct Trace {
+    id: TraceId,
+    /// Where it is recorded.
+    course: Option<Box<Course>>,
 }
 
 impl Default for Journal {
@@ -70,6 +86,7 @@ impl Journal {
             answered_in: AtomicU64::new(0),
             endpoint: Mutex::new(None),
             rehearsal,
+            trace: OnceLock::new(),
         }))
     }
 
@@ -85,7 +102,11 @@ impl Journal {
     /// Notes what serves the request, once: whatever the dispatcher's own name for it is. Returns whether it is noted:
     /// the first one stays, for a request is dispatched once.
     pub fn set_route(&self, route: Arc<dyn Any + Send + Sync>) -> bool {
-        self.0.route.set(route).is_ok()
+        let is_first = self.0.route.set(route).is_ok();
+        if is_first && let Some(course) = self.course() {
+            course.routed();
+        }
+        is_first
     }
 
     /// What serves the request, if it is a `T`.
@@ -106,6 +127,9 @@ impl Journal {
     /// Notes how many middlewares of its chain have passed the request on; a retry goes back in it.
     pub fn reach(&self, position: u32) {
         self.0.position.store(position, Ordering::Relaxed);
+        if let Some(course) = self.course() {
+            course.step(position);
+        }
     }
 
     /// How many middlewares have passed the request on. Where it is that of the next one, it is there, or was stopped
@@ -163,6 +187,27 @@ impl Journal {
     /// The last server that was asked.
     pub fn endpoint(&self) -> Option<Arc<Endpoint>> {
         self.server().clone()
+    }
+
+    /// Notes which trace the request belongs to, once; where it is recorded, its course is noted from there on.
+    pub fn set_trace(&self, id: TraceId, course: Option<Box<Course>>) {
+        // The first one stays.
+        let _ = self.0.trace.set(Trace { id, course });
+    }
+
+    /// The trace that the request belongs to, if that is known.
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.0.trace.get().map(|trace| trace.id)
+    }
+
+    /// The trace of the request with these extensions, for a line in the log.
+    pub(crate) fn trace_of(extensions: &http::Extensions) -> Option<TraceId> {
+        extensions.get::<Self>()?.trace_id()
+    }
+
+    /// The request's course, where its trace is recorded.
+    pub fn course(&self) -> Option<&Course> {
+        self.0.trace.get()?.course.as_deref()
     }
 
     fn server(&self) -> MutexGuard<'_, Option<Arc<Endpoint>>> {

@@ -19,7 +19,9 @@
 //! ```
 
 use crate::error::{BoxError, Chain, Failure};
+use crate::journal::Journal;
 use crate::reject::{Shape, reject};
+use crate::trace_context::TraceId;
 use axum::body::Body;
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, Version};
@@ -89,10 +91,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let shape = Shape::of(request.headers());
+        let trace_id = Journal::trace_of(request.extensions());
         let version = request.version();
         RescueFuture {
             shape,
             version,
+            trace_id,
             inner: match self.unready.take() {
                 Some(error) => Inner::Unready { error: Some(error) },
                 None => Inner::Called {
@@ -110,6 +114,7 @@ pin_project! {
         inner: Inner<F>,
         shape: Shape,
         version: Version,
+        trace_id: Option<TraceId>,
     }
 }
 
@@ -136,16 +141,20 @@ where
                 Err(error.take().expect("polled after it was ready"))
             }
         };
-        Poll::Ready(Ok(
-            result.unwrap_or_else(|error| answer(&error, *this.shape, *this.version))
-        ))
+        Poll::Ready(Ok(result.unwrap_or_else(|error| {
+            log(&error, *this.trace_id);
+            answer_to(Failure::of(&*error), *this.shape, *this.version)
+        })))
     }
 }
 
-fn answer(error: &BoxError, shape: Shape, version: Version) -> Response<Body> {
-    let failure = Failure::of(&**error);
-    tracing::debug!(reason = failure.reason(), error = %Chain(&**error), "no answer from the upstream");
-    answer_to(failure, shape, version)
+fn log(error: &BoxError, trace_id: Option<TraceId>) {
+    tracing::debug!(
+        reason = Failure::of(&**error).reason(),
+        trace_id = trace_id.map(tracing::field::display),
+        error = %Chain(&**error),
+        "no answer from the upstream"
+    );
 }
 
 /// What the sender of a request of this `version` is told of a failure.

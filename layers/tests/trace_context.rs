@@ -253,7 +253,6 @@ fn a_state_is_kept_where_it_is_sound_and_bounded() {
     };
     for state in [
         STATE,
-        "a=1\nb=2",
         "fw529a3039@dt=FfAAAA,  b=3",
         "a=1,,b=2",
         "1a-_*/@=~ !",
@@ -277,6 +276,7 @@ fn a_state_is_kept_where_it_is_sound_and_bounded() {
     ] {
         assert_eq!(with(state), "", "{state}");
     }
+    assert_eq!(with("a=1\nb=2"), "a=1,b=2", "one line");
     // The large ones go first, then the last ones.
     let long = |key: &str, count: usize| format!("{key}={}", "v".repeat(count));
     let state = [
@@ -294,6 +294,23 @@ fn a_state_is_kept_where_it_is_sound_and_bounded() {
     alone.insert("tracestate", HeaderValue::from_static(STATE));
     Incoming::read(&alone).tidy(&mut alone);
     assert_eq!(get(&alone, "tracestate"), None);
+}
+
+#[test]
+fn to_read_where_a_request_stands_allocates_nothing() {
+    for text in [
+        "",
+        "traceparent: 00-T-S-00\ntracestate: a=1",
+        "b3: T-S-0",
+        "x-b3-traceid: T\nx-b3-spanid: S\nx-b3-sampled: 0",
+    ] {
+        let headers = headers(text);
+        let measured = allocation_counter::measure(|| {
+            let incoming = Incoming::read(&headers);
+            assert!(!incoming.next(Sampler::ratio(0.0)).is_sampled());
+        });
+        assert_eq!(measured.count_total, 0, "{text}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod middleware;
 mod route;
 mod stream;
 mod tls;
+mod traces;
 mod upkeep;
 mod upstream;
 
@@ -26,6 +27,7 @@ use crate::serve::udp::Belongs;
 use crate::stack::udp::SessionService;
 use crate::stack::{ConnectionLayer, ConnectionService, HttpService};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Exporter;
 use crate::telemetry::{EntrypointSignals, RunningSignals, Signals};
 use a3s_layers::peer::TrustedProxies;
 use std::collections::HashMap;
@@ -40,6 +42,7 @@ use tower::util::BoxCloneSyncService;
 pub use entrypoint::ADMIN_ENTRYPOINT;
 pub use middleware::{CustomType, CustomTypes, Middleware, Middlewares};
 pub use tls::{AllTls, Tls};
+pub use traces::Tracing;
 pub use upstream::{Pool, Service, Services};
 
 /// What names of servers stand for. One that could not be looked up yet stands for nothing.
@@ -64,6 +67,8 @@ pub struct Kept {
     pub middlewares: Middlewares,
     /// TLS of its entrypoints.
     pub tls: AllTls,
+    /// What makes spans of its requests.
+    pub tracing: Tracing,
     /// Types of middlewares beside those that every gateway has.
     pub types: Arc<CustomTypes>,
 }
@@ -83,6 +88,10 @@ pub struct Compiled {
     pub middlewares: Middlewares,
     /// TLS of its entrypoints, to be kept likewise.
     pub tls: AllTls,
+    /// What makes spans of its requests, to be kept likewise.
+    pub tracing: Tracing,
+    /// What sends those, where that is not done already: it has to be run.
+    pub exporter: Option<Exporter>,
 }
 
 /// A listener to be, and what it leads to.
@@ -214,6 +223,12 @@ pub enum CompileError {
         /// What is wrong.
         source: std::io::Error,
     },
+    /// What is said of traces cannot be used.
+    #[error("tracing: {source}")]
+    Tracing {
+        /// What is wrong.
+        source: tower::BoxError,
+    },
     /// What the configuration's check would have refused.
     #[error("{0}")]
     Invalid(String),
@@ -228,8 +243,10 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
     let udp_routes = datagram::routes(config, &services)?;
     let tls = tls::all(config, kept)?;
     let mut stages = Vec::with_capacity(config.entrypoints.len());
+    let (tracing, exporter) = traces::tracing(config, kept)?;
     let signals = Signals {
         access_log: access_log::access_log(config, kept)?,
+        tracer: tracing.tracer.clone(),
     };
     let entrypoints = config
         .entrypoints
@@ -261,5 +278,7 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
         services,
         middlewares,
         tls,
+        tracing,
+        exporter,
     })
 }

@@ -340,11 +340,10 @@ fn resolve(config: &mut GatewayConfig, base: &Path) {
     for file in files {
         *file = base.join(&*file);
     }
-    for service in config.services.values_mut() {
-        let Some(balancer) = &mut service.load_balancer else {
-            continue;
-        };
-        let tls = &mut balancer.tls;
+    let services = config.services.values_mut();
+    let balancers = services.filter_map(|service| service.load_balancer.as_mut());
+    let collector = config.tracing.as_mut().map(|tracing| &mut *tracing.tls);
+    for tls in balancers.map(|balancer| &mut balancer.tls).chain(collector) {
         for file in [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file]
             .into_iter()
             .flatten()

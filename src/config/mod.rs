@@ -28,6 +28,7 @@ mod template;
 mod test;
 pub(crate) mod text_file;
 mod tls;
+mod traces;
 mod tree;
 mod values;
 mod walk;
@@ -64,6 +65,7 @@ pub use test::{ExpectConfig, NO_ROUTER, OnTestFailure, TestConfig, TestPlaces, T
 pub use tls::{
     CertificateConfig, ClientAuthConfig, ClientAuthMode, RouterTlsConfig, TlsConfig, TlsVersion,
 };
+pub use traces::{OtlpProtocol, TracingConfig};
 pub use values::{
     Accepted, Address, AnyStatuses, ErrorStatuses, FinalStatuses, HttpUrl, Keys, NameServer,
     Pattern, RuleText, Scheme, Secret, ServerUrl, ValueError,
@@ -112,6 +114,9 @@ pub struct GatewayConfig {
     pub access_log: Option<AccessLogConfig>,
     /// What is counted.
     pub metrics: MetricsConfig,
+    /// Traces; none is no traces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<TracingConfig>,
     /// Where it was read from, for a gateway to read it again; none for a configuration built in code.
     #[serde(skip)]
     pub source: Option<Source>,
@@ -133,6 +138,7 @@ impl Default for GatewayConfig {
             test_places: TestPlaces::default(),
             access_log: None,
             metrics: MetricsConfig::default(),
+            tracing: None,
             source: None,
         }
     }
@@ -150,6 +156,7 @@ impl PartialEq for GatewayConfig {
             && self.tests.iter().eq(&other.tests)
             && self.access_log == other.access_log
             && self.metrics == other.metrics
+            && self.tracing == other.tracing
             && self.entrypoints.iter().eq(&other.entrypoints)
             && self.routers.iter().eq(&other.routers)
             && self.services.iter().eq(&other.services)

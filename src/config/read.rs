@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 /// Past this many problems the rest is not worth listing.
 pub(crate) const MAX_PROBLEMS: usize = 200;
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "shutdown_timeout_secs",
     "entrypoints",
     "routers",
@@ -25,6 +25,7 @@ const KEYS: [&str; 12] = [
     "on_test_failure",
     "access_log",
     "metrics",
+    "tracing",
 ];
 
 /// Reads sections; problems gather in it.
@@ -62,6 +63,7 @@ impl Sections<'_> {
             test_places: default.test_places,
             access_log: self.section(root, "access_log"),
             metrics: self.section(root, "metrics").unwrap_or_default(),
+            tracing: self.section(root, "tracing"),
             source: None,
         }
     }

@@ -41,6 +41,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How long the last lines of the access log may take.
 const LAST_LINES: Duration = Duration::from_secs(5);
 
+/// How long the collector may take for the last spans.
+const LAST_SPANS: Duration = Duration::from_secs(5);
+
 /// How long the admin API may take for its last answer.
 const LAST_ANSWER: Duration = Duration::from_millis(100);
 
@@ -53,6 +56,9 @@ pub(super) struct Running {
     services: compile::Services,
     middlewares: compile::Middlewares,
     tls: compile::AllTls,
+    tracing: compile::Tracing,
+    /// What sends spans: that of the running configuration, and those that still have some of before.
+    exporters: JoinSet<()>,
     /// What follows the names of servers.
     resolver: Resolver,
     health: Health,
@@ -68,6 +74,8 @@ impl Running {
             services: compile::Services::default(),
             middlewares: compile::Middlewares::default(),
             tls: compile::AllTls::default(),
+            tracing: compile::Tracing::default(),
+            exporters: JoinSet::new(),
             resolver: Resolver::default(),
             health: Health::new(),
             shutdown_timeout: Duration::ZERO,
@@ -226,6 +234,7 @@ impl Shared {
             middlewares: running
                 .map_or_else(Default::default, |running| running.middlewares.clone()),
             tls: running.map_or_else(Default::default, |running| running.tls.clone()),
+            tracing: running.map_or_else(Default::default, |running| running.tracing.clone()),
             types: Arc::clone(&self.types),
         }
     }
@@ -302,6 +311,10 @@ impl Shared {
         {
             tracing::error!(%error, "the access log has no thread to write it: its lines are lost");
         }
+        running.tracing = compiled.tracing;
+        if let Some(exporter) = compiled.exporter {
+            running.exporters.spawn(exporter.run());
+        }
         self.signals.store(compiled.signals);
         running.tls.values().for_each(compile::Tls::start_upkeep);
         // Before the first request is sent to them: all at once, for a pool may have many names.
@@ -343,6 +356,7 @@ impl Shared {
         );
         // Those that have ended since.
         while running.retiring.try_join_next().is_some() {}
+        while running.exporters.try_join_next().is_some() {}
         for (_, entrypoint) in old {
             tracing::info!(entrypoint = %entrypoint.name, address = %entrypoint.local, "closing");
             let retire = entrypoint.retire(running.shutdown_timeout);
@@ -378,6 +392,13 @@ impl Shared {
         }
         let retired = async { while stopping.retiring.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(timeout + GRACE, retired).await;
+        // With the last request the last spans have been made.
+        self.signals.store(Arc::default());
+        stopping.tracing = compile::Tracing::default();
+        let exported = async { while stopping.exporters.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_SPANS, exported).await.is_err() {
+            stopping.exporters.shutdown().await;
+        }
         // The last to go: whoever asks how it is gets an answer to the end.
         for entrypoint in admin {
             entrypoint.retire(LAST_ANSWER.min(timeout)).await;

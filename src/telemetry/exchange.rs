@@ -4,6 +4,7 @@
 use super::access_log::Captured;
 use super::ended::{Ended, Marks};
 use super::metrics::{Counts, Kind, Made, Spoken, Took, Verb};
+use super::traces::Traced;
 use super::{RouteSignals, RunningSignals};
 use crate::stack::{Doorkeeper, Request, TurnedAway};
 use a3s_layers::journal::Journal;
@@ -108,6 +109,8 @@ pub struct Exchange {
     marks: Marks,
     /// What its line in the access log tells of the request, where there is one.
     captured: Option<Box<Captured>>,
+    /// Where its trace is recorded.
+    traced: Option<Box<Traced>>,
 }
 
 impl Exchange {
@@ -123,9 +126,12 @@ impl Exchange {
         entrypoint.counts.begin();
         let running = entrypoint.running.load();
         let access_log = running.access_log.as_ref();
+        let tracer = running.tracer.as_ref();
+        let traced = tracer.and_then(|tracer| tracer.begin(&entrypoint.name, request, &journal));
         Self {
             entrypoint: Arc::clone(entrypoint),
             journal,
+            traced,
             verb: Verb::of(request.method()),
             spoken: Spoken::of_request(request.headers()),
             traffic: None,
@@ -176,6 +182,9 @@ impl Exchange {
 
 impl observe::Exchange for Exchange {
     fn head<B>(&mut self, response: &Response<B>) {
+        if let Some(traced) = &mut self.traced {
+            traced.head(response);
+        }
         let is_switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         self.spoken = self.spoken.with_answer(is_switched, response.headers());
         self.marks.see(response);
@@ -184,13 +193,17 @@ impl observe::Exchange for Exchange {
         }
     }
 
-    fn end(self, outcome: &Outcome) {
+    fn end(mut self, outcome: &Outcome) {
+        let traced = self.traced.take();
         let ended = self.ended(outcome);
         self.count(&ended, outcome);
         if let Some(captured) = &self.captured
             && let Some(log) = &self.entrypoint.running.load().access_log
         {
             log.write(captured, &ended);
+        }
+        if let Some(traced) = traced {
+            traced.end(outcome, &self.journal, ended.reason);
         }
     }
 }

@@ -6,6 +6,7 @@ mod exchange;
 pub mod metrics;
 mod middleware;
 mod route;
+pub mod traces;
 
 pub use ended::Ended;
 pub use exchange::{EntrypointSignals, Signalled, SignalsLayer};
@@ -20,6 +21,8 @@ use std::sync::Arc;
 pub struct Signals {
     /// Writes a line for each exchange, where that is wanted.
     pub access_log: Option<access_log::AccessLog>,
+    /// Makes spans of requests, where traces are wanted.
+    pub tracer: Option<Arc<traces::Tracer>>,
 }
 
 /// The [`Signals`] of the running configuration; those who tell look into it at each exchange.

@@ -12,6 +12,8 @@
 pub mod body;
 pub mod bystanders;
 pub mod client;
+#[cfg(feature = "otlp")]
+pub mod collector;
 pub mod dns;
 pub mod fake_redis;
 pub mod frames;

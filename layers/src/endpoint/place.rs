@@ -4,7 +4,7 @@ use super::Endpoint;
 use super::passive::Fault;
 use crate::classify::Verdict;
 use crate::error::Failure;
-use crate::journal::Journal;
+use crate::journal::{Journal, TryId};
 use crate::observe::{End, Exchange, ObserveFuture, ObservedBody, Outcome};
 use http::{HeaderMap, Request, Response, StatusCode};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub struct InFlight {
     began: Instant,
     awaits: Awaits,
     journal: Option<Journal>,
+    /// What it is in the course of a request whose trace is recorded.
+    noted: Option<TryId>,
 }
 
 /// What the time says of the server if nothing more comes.
@@ -52,6 +54,7 @@ impl InFlight {
             began: Instant::now(),
             awaits: Awaits::Answer,
             journal: None,
+            noted: None,
         }
     }
 
@@ -148,6 +151,11 @@ impl Exchange for InFlight {
     }
 
     fn end(mut self, outcome: &Outcome) {
+        if let Some(noted) = self.noted
+            && let Some(course) = self.journal.as_ref().and_then(Journal::course)
+        {
+            course.ended(noted, outcome);
+        }
         match (outcome.end, outcome.failure) {
             (End::Complete, _) => self.succeed(),
             (End::Failed, failure) => {
@@ -213,13 +221,19 @@ where
     }
 
     fn call(&mut self, placed: Placed<Request<B>>) -> Self::Future {
-        let Placed { request, mut place } = placed;
+        let Placed {
+            mut request,
+            mut place,
+        } = placed;
         if !request.body().is_end_stream() {
             place.awaits = Awaits::Body;
         }
-        if let Some(journal) = request.extensions().get::<Journal>() {
+        if let Some(journal) = request.extensions().get::<Journal>().cloned() {
             journal.tries(&place.endpoint);
-            place.journal = Some(journal.clone());
+            if let Some(course) = journal.course() {
+                place.noted = course.ask(&place.endpoint, &mut request);
+            }
+            place.journal = Some(journal);
         }
         ObserveFuture::new(place, || self.inner.call(request))
     }

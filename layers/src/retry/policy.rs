@@ -137,11 +137,15 @@ impl<E> Policy<Request<Body>, Response<Body>, E> for RetryPolicy {
         }
         self.retries += 1;
         request.extensions_mut().insert(Retries(self.retries));
-        if let Some(journal) = request.extensions().get::<Journal>() {
+        let journal = request.extensions().get::<Journal>();
+        if let Some(journal) = journal {
             journal.retry();
         }
         tracing::debug!(
             retry = self.retries,
+            trace_id = journal
+                .and_then(Journal::trace_id)
+                .map(tracing::field::display),
             status = response.status().as_u16(),
             reason = response
                 .extensions()

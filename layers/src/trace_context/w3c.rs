@@ -76,6 +76,7 @@ pub(super) fn tidy_state(headers: &mut HeaderMap) {
         return;
     }
     let is_small = lines().map(HeaderValue::len).sum::<usize>() <= MAX_STATE;
+    let is_one = lines().nth(1).is_none();
     let members = || {
         let all = lines().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
         all.map(<[u8]>::trim_ascii)
@@ -86,7 +87,7 @@ pub(super) fn tidy_state(headers: &mut HeaderMap) {
         count += 1;
         is_sound &= count <= MAX_MEMBERS && is_member(member);
     }
-    match (is_sound, is_small) {
+    match (is_sound, is_small && is_one) {
         (false, _) => drop(headers.remove(TRACESTATE)),
         (true, true) => {}
         (true, false) => {

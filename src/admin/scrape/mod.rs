@@ -26,6 +26,7 @@ impl Live {
         middlewares::write(&snapshot, &mut out);
         servers::write(&snapshot, &mut out);
         services::write(&snapshot, &mut out);
+        self.spans(&mut out);
         self.reloads(&mut out);
         self.access_log(&mut out);
         if snapshot.config.metrics.compat == Some(Compat::Traefik) {
@@ -45,6 +46,24 @@ impl Live {
         let is = "How often the access log could not be written";
         let mut family = out.family("gateway_access_log_write_errors", is, Type::Counter);
         family.sample(&[], counts.write_errors());
+    }
+
+    fn spans(&self, out: &mut Exposition) {
+        let spans = self.metrics().spans();
+        for (name, help, count) in [
+            (
+                "gateway_trace_spans_exported",
+                "Spans that the collector of traces has taken",
+                spans.exported(),
+            ),
+            (
+                "gateway_trace_spans_dropped",
+                "Spans that were lost on the way to the collector of traces",
+                spans.dropped(),
+            ),
+        ] {
+            out.family(name, help, Type::Counter).sample(&[], count);
+        }
     }
 
     fn reloads(&self, out: &mut Exposition) {

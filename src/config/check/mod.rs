@@ -16,6 +16,7 @@ mod routers;
 mod services;
 mod sticky;
 mod tls;
+mod traces;
 mod websocket_hubs;
 
 pub(crate) use middlewares::Place;
@@ -59,6 +60,7 @@ impl GatewayConfig {
         check.admin();
         check.access_log();
         check.dns();
+        check.tracing();
         check.ranges();
         check.tls_of_clients();
         check.routers();

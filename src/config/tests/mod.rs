@@ -23,6 +23,7 @@ mod services;
 mod sticky;
 mod tcp;
 mod tls;
+mod traces;
 mod udp;
 mod websocket_hub;
 
@@ -261,8 +262,6 @@ fn each_problem_is_told_where_it_is() {
         (
             "metrcs \"x\" {}",
             "17:1 E004 unknown key `metrcs`; did you mean `metrics`?",
-            "telemetry \"x\" {}",
-            "17:1 E004 unknown key `telemetry`; known here: `shutdown_timeout_secs`, `entrypoints`, `routers`, `services`, `middlewares`, `providers`, `dns`, `admin`, `metrics`, `variables`",
         ),
         (
             "shutdown_timeout_secs = \"x\"",

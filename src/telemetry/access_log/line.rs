@@ -5,6 +5,7 @@ use super::text::{Escaped, Lossy, MASK, Target};
 use super::time::Moment;
 use super::{Ended, Settings};
 use crate::stack::LogField;
+use a3s_layers::journal::Journal;
 use http::header::REFERER;
 use http::{HeaderName, HeaderValue};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -130,8 +131,8 @@ impl Serialize for Value<'_> {
                 let id = journal.and_then(|journal| journal.request_id());
                 text(id.map(HeaderValue::as_bytes), to)
             }
-            LogField::TraceId => match &captured.trace_id {
-                Some(id) => to.collect_str(id),
+            LogField::TraceId => match journal.and_then(Journal::trace_id).or(captured.trace_id) {
+                Some(id) => to.collect_str(&id),
                 None => to.serialize_none(),
             },
             LogField::TlsVersion => {

@@ -17,6 +17,7 @@ pub use kind::{CLIENT_GONE, Kind, Spoken, Verb};
 pub use slots::Counted;
 
 use super::access_log::LogCounts;
+use super::traces::SpanCounts;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,7 @@ pub struct Metrics {
     /// By name and type.
     middlewares: All<MiddlewareCounts>,
     access_log: Arc<LogCounts>,
+    spans: Arc<SpanCounts>,
     reloads: AtomicU64,
     failed_reloads: AtomicU64,
 }
@@ -95,9 +97,15 @@ impl Metrics {
             services: All::new(),
             middlewares: All::new(),
             access_log: Arc::default(),
+            spans: Arc::default(),
             reloads: AtomicU64::new(0),
             failed_reloads: AtomicU64::new(0),
         }
+    }
+
+    /// What has become of spans.
+    pub fn spans(&self) -> &Arc<SpanCounts> {
+        &self.spans
     }
 
     /// The counts of an entrypoint, begun if they are new.
