@@ -57,6 +57,7 @@ fn unusable(path: &Path, message: String) -> Diagnostic {
         label: None,
         help: None,
         also: Vec::new(),
+        example: None,
     }
 }
 

@@ -101,7 +101,7 @@ impl Key {
 /// Step 1: every problem that can be seen without the world outside.
 pub(super) fn check(config: &GatewayConfig, types: &compile::CustomTypes) -> Result<()> {
     let types: Vec<&str> = types.keys().map(String::as_str).collect();
-    let diagnostics = config.check_with(&types);
+    let diagnostics = config.check_errors(&types);
     if diagnostics.has_errors() {
         return Err(crate::config::ConfigError::from(diagnostics).into());
     }
