@@ -83,10 +83,10 @@ impl Running {
 /// What makes two entrypoints one: the address. Where the system chooses the port, the name as well.
 /// A port of UDP is another one than that of TCP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key(Address, bool, Option<Arc<str>>);
+pub(super) struct Key(Address, bool, Option<Arc<str>>);
 
 impl Key {
-    fn of(name: &Arc<str>, address: &Address, protocol: Protocol) -> Self {
+    pub(super) fn of(name: &Arc<str>, address: &Address, protocol: Protocol) -> Self {
         let is_chosen = match address {
             Address::Socket(address) => address.port() == 0,
             Address::Host { port, .. } => *port == 0,
@@ -195,7 +195,7 @@ impl Shared {
         Ok(())
     }
 
-    fn kept(&self, running: Option<&Running>) -> Kept {
+    pub(super) fn kept(&self, running: Option<&Running>) -> Kept {
         Kept {
             metrics: Arc::clone(&self.metrics),
             signals: Arc::clone(&self.signals),
