@@ -17,4 +17,4 @@ pub mod upstream;
 
 pub use dispatch::explain::{Explanation, Question};
 pub use error::{Error, Result};
-pub use gateway::{Gateway, GatewayBuilder};
+pub use gateway::{Action, Change, Gateway, GatewayBuilder, Plan};

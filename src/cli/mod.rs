@@ -2,6 +2,7 @@
 
 mod demo;
 mod explain;
+mod plan;
 mod serve;
 mod validate;
 
@@ -54,6 +55,14 @@ enum Verb {
         config: ConfigArgs,
         #[command(flatten)]
         args: explain::ExplainArgs,
+    },
+    /// Tell what a reload would change, and what it would keep. Exits with 0 where nothing changes, 2 where something
+    /// does, 1 where one of the two could not run.
+    Plan {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(flatten)]
+        args: plan::PlanArgs,
     },
     /// Run a gateway with servers of its own on loopback, and print what to try.
     Demo {
@@ -170,6 +179,7 @@ pub(crate) fn run() -> ExitCode {
             format,
             deny_warnings,
         }) => validate::validate(&config.source(), format, deny_warnings),
+        Some(Verb::Plan { config, args }) => plan::plan(&config.source(), args),
         Some(Verb::Explain { config, args }) => explain::explain(&config.source(), args),
         Some(Verb::Demo { port }) => demo::demo(port),
     };

@@ -61,6 +61,7 @@ fn unusable(path: &Path, message: String) -> Diagnostic {
         label: None,
         help: None,
         also: Vec::new(),
+        example: None,
     }
 }
 

@@ -51,6 +51,11 @@ pub struct Tls {
 }
 
 impl Tls {
+    /// Whether it is the very same, with the keys of its tickets.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.upkeep, &other.upkeep)
+    }
+
     /// The terms for requests, or for connections that are nothing more.
     pub(super) fn terms(&self, is_http: bool) -> &Arc<Terms> {
         match is_http {

@@ -2,6 +2,7 @@
 
 use super::code::{Code, Severity};
 use super::source::{At, Files};
+use crate::rule::Example;
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt, ops::Range, path::PathBuf, sync::Arc};
 
@@ -26,6 +27,9 @@ pub struct Diagnostic {
     /// Other places that belong to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<Place>,
+    /// A request, or a connection, that shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<Example>,
 }
 
 /// A place in a file.
@@ -198,6 +202,7 @@ pub(crate) struct Problem {
     pub(crate) also: Vec<(At, &'static str)>,
     /// The file that it is about, where no place in a text can be named.
     pub(crate) file: Option<PathBuf>,
+    pub(crate) example: Option<Example>,
 }
 
 impl Problem {
@@ -210,6 +215,7 @@ impl Problem {
             help: None,
             also: Vec::new(),
             file: None,
+            example: None,
         }
     }
 
@@ -230,6 +236,11 @@ impl Problem {
 
     pub(crate) fn also(mut self, at: Option<At>, label: &'static str) -> Problem {
         self.also.extend(at.map(|at| (at, label)));
+        self
+    }
+
+    pub(crate) fn example(mut self, example: Example) -> Problem {
+        self.example = Some(example);
         self
     }
 
@@ -267,6 +278,7 @@ impl Problem {
                 .or(self.file.map(whole_file)),
             label: self.label,
             help: self.help,
+            example: self.example,
             also: self
                 .also
                 .iter()

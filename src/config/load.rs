@@ -239,7 +239,7 @@ fn finish(
             root: &root,
             files: &files,
         };
-        let found = read.problems(Some(tree), whole);
+        let found = read.problems(Some(tree), whole, true);
         problems.extend(found.all);
         unusable = found.unusable;
         config = Some(read).filter(|_| !problems.iter().any(is_error));

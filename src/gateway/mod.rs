@@ -4,12 +4,14 @@ mod builder;
 mod datagrams;
 mod entrypoint;
 mod explain;
+mod plan;
 mod prove;
 mod reload;
 mod signals;
 mod watch;
 
 pub use builder::GatewayBuilder;
+pub use plan::{Action, Change, Plan};
 
 use crate::admin::{self, Live, State};
 use crate::compile::CustomTypes;

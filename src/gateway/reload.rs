@@ -99,10 +99,10 @@ impl Running {
 /// What makes two entrypoints one: the address. Where the system chooses the port, the name as well.
 /// A port of UDP is another one than that of TCP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key(Address, bool, Option<Arc<str>>);
+pub(super) struct Key(Address, bool, Option<Arc<str>>);
 
 impl Key {
-    fn of(name: &Arc<str>, address: &Address, protocol: Protocol) -> Self {
+    pub(super) fn of(name: &Arc<str>, address: &Address, protocol: Protocol) -> Self {
         let is_chosen = match address {
             Address::Socket(address) => address.port() == 0,
             Address::Host { port, .. } => *port == 0,
@@ -117,7 +117,7 @@ impl Key {
 /// Step 1: every problem that can be seen without the world outside.
 pub(super) fn check(config: &GatewayConfig, types: &compile::CustomTypes) -> Result<()> {
     let types: Vec<&str> = types.keys().map(String::as_str).collect();
-    or_refused(config.check_with(&types))
+    or_refused(config.check_errors(&types))
 }
 
 /// Step 2: what the configuration expects of itself, from a beginning of its own: nothing that runs has a say in it.
@@ -222,7 +222,7 @@ impl Shared {
         }
     }
 
-    fn kept(&self, running: Option<&Running>) -> Kept {
+    pub(super) fn kept(&self, running: Option<&Running>) -> Kept {
         Kept {
             metrics: Arc::clone(&self.metrics),
             signals: Arc::clone(&self.signals),

@@ -23,7 +23,10 @@ mod pattern;
 mod query;
 mod signature;
 mod string;
+mod survey;
+mod table;
 mod warn;
+mod witness;
 
 #[cfg(test)]
 mod properties;
@@ -34,6 +37,9 @@ pub use decide::{Asks, Decider, Verdict};
 pub use facts::Facts;
 pub use matcher::HostPattern;
 pub(crate) use pattern::regex;
+pub use survey::{Finding, survey};
+pub use table::{Route, Table};
+pub use witness::{Example, Sees};
 
 use expr::Expr;
 use std::fmt;

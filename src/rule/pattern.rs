@@ -40,6 +40,11 @@ impl Pattern {
     pub(super) fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// The expression in the words of the `regex` crate.
+    pub(super) fn translated(&self) -> Cow<'_, str> {
+        translate(&self.text)
+    }
 }
 
 impl PartialEq for Pattern {

@@ -63,6 +63,11 @@ impl Middleware {
         self.state.as_ref()
     }
 
+    /// Whether it is the very same, with its state.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.upkeep, &other.upkeep)
+    }
+
     /// Begins with what is to be done beside requests, if that has not begun. It ends when the middleware is dropped.
     pub fn start_upkeep(&self) {
         self.upkeep.start();

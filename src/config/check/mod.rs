@@ -15,6 +15,7 @@ mod revisions;
 mod routers;
 mod services;
 mod sticky;
+mod survey;
 mod tls;
 mod traces;
 mod websocket_hubs;
@@ -41,14 +42,24 @@ impl GatewayConfig {
     /// As [`GatewayConfig::check`], for a gateway with middlewares of these `types` beside those that every
     /// gateway has.
     pub fn check_with(&self, types: &[&str]) -> Diagnostics {
-        let mut diagnostics =
-            Diagnostics::new(self.problems(None, true).all, &Files::default(), &[]);
+        self.checked(types, true)
+    }
+
+    /// As [`GatewayConfig::check_with`], for who only wants to know whether it can run: the rules are not looked at
+    /// together, which takes longest.
+    pub(crate) fn check_errors(&self, types: &[&str]) -> Diagnostics {
+        self.checked(types, false)
+    }
+
+    fn checked(&self, types: &[&str], surveys: bool) -> Diagnostics {
+        let found = self.problems(None, true, surveys);
+        let mut diagnostics = Diagnostics::new(found.all, &Files::default(), &[]);
         self.unknown_types(types, &mut diagnostics);
         diagnostics
     }
 
     /// `whole` is false where parts could not be read: nothing is said then that depends on what is not there.
-    pub(super) fn problems(&self, tree: Option<Tree<'_>>, whole: bool) -> Found {
+    pub(super) fn problems(&self, tree: Option<Tree<'_>>, whole: bool, surveys: bool) -> Found {
         let mut check = Check {
             config: self,
             tree,
@@ -64,6 +75,9 @@ impl GatewayConfig {
         check.ranges();
         check.tls_of_clients();
         check.routers();
+        if whole && surveys {
+            check.survey();
+        }
         check.services();
         check.leads();
         check.protocols();

@@ -2,12 +2,11 @@
 
 use super::Check;
 use super::place::{Key, keys};
-use super::protocols::kind;
 use crate::config::code::Code;
 use crate::config::diagnostic::{Problem, did_you_mean};
 use crate::config::{ADMIN_SERVICE, EntrypointConfig, RouterConfig};
 use crate::rule::{Protocol, Rule, RuleError};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// Past this many problems no suggestion is looked for: each costs a walk over every name.
@@ -50,9 +49,6 @@ impl Check<'_> {
             }
             self.uses("router", "routers", name, &router.middlewares);
             self.rule(name, router);
-        }
-        if self.whole {
-            self.overlaps();
         }
     }
 
@@ -162,137 +158,5 @@ impl Check<'_> {
         };
         let problem = Problem::new(Code::UnknownReference, message).help(help);
         self.report(path, problem);
-    }
-
-    /// Among routers of one rule, only the first of the highest priority is ever reached.
-    fn overlaps(&mut self) {
-        let config = self.config;
-        let mut groups: HashMap<_, Vec<(&String, &RouterConfig)>> = HashMap::new();
-        let mut order = Vec::new();
-        for (name, router) in &config.routers {
-            let Some(protocol) = self.protocol_of(router) else {
-                continue;
-            };
-            if router.rule.rule(protocol).is_err() {
-                continue;
-            }
-            // What is passed through and what is not are not the same connections, as a rule.
-            let rule = (protocol, router.passes_tls(), normal(router.rule.as_str()));
-            let group = groups.entry(rule.clone()).or_default();
-            group.push((name, router));
-            if group.len() == 2 {
-                order.push(rule);
-            }
-        }
-        for rule in order {
-            self.overlap(rule.0, &groups[&rule]);
-        }
-    }
-
-    fn overlap(&mut self, protocol: Protocol, group: &[(&String, &RouterConfig)]) {
-        let config = self.config;
-        let entrypoints = |router: &RouterConfig| -> Vec<&String> {
-            let entrypoints = config.entrypoints_of(router);
-            entrypoints.map(|(name, _)| name).collect()
-        };
-        let kind = kind(protocol);
-        let mut best: HashMap<&String, (&String, &RouterConfig)> = HashMap::new();
-        for (name, router) in group {
-            for entrypoint in entrypoints(router) {
-                let first = best.entry(entrypoint).or_insert((name, router));
-                if router.rank(protocol) > first.1.rank(protocol) {
-                    *first = (name, router);
-                }
-            }
-        }
-        for (name, router) in group {
-            let winners: Vec<_> = entrypoints(router)
-                .into_iter()
-                .map(|entrypoint| best[entrypoint])
-                .collect();
-            let Some((winner, first)) = winners.first().copied() else {
-                continue;
-            };
-            if winners.iter().any(|(winner, _)| winner == name) {
-                continue;
-            }
-            let also = self.at(&keys!["routers", winner, "rule"]);
-            let problem = match first.rank(protocol) == router.rank(protocol) {
-                true => {
-                    let message = format!(
-                        "routers `{winner}` and `{name}` match the same {kind} at the same priority: the first takes them all"
-                    );
-                    Problem::new(Code::SamePriority, message)
-                }
-                false => {
-                    let message = format!(
-                        "router `{name}` is never reached: `{winner}` matches the same {kind} at a higher priority"
-                    );
-                    Problem::new(Code::Unreachable, message)
-                }
-            };
-            self.report(
-                &keys!["routers", *name, "rule"],
-                problem.also(also, "the other one"),
-            );
-        }
-    }
-}
-
-/// A rule without the white space and the order that mean nothing: `A && B` and `B&&A` are one.
-fn normal(rule: &str) -> String {
-    let (mut parts, mut part) = (Vec::new(), String::new());
-    let (mut quote, mut escaped, mut depth, mut ordered) = (None, false, 0usize, false);
-    let mut chars = rule.chars().peekable();
-    while let Some(char) = chars.next() {
-        match (quote, char) {
-            (Some('"'), _) if escaped => escaped = false,
-            (Some('"'), '\\') => escaped = true,
-            (Some(open), _) if open == char => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '`') => quote = Some(char),
-            (None, char) if char.is_whitespace() => continue,
-            (None, '(') => depth += 1,
-            (None, ')') => depth = depth.saturating_sub(1),
-            (None, '|' | '/') => ordered = true,
-            (None, '&') if depth == 0 && chars.next_if_eq(&'&').is_some() => {
-                parts.push(std::mem::take(&mut part));
-                continue;
-            }
-            _ => {}
-        }
-        part.push(char);
-    }
-    parts.push(part);
-    // With `||` the order of parts has a meaning, and a comment is not taken apart.
-    match ordered {
-        true => rule.to_owned(),
-        false => {
-            parts.sort();
-            parts.join("&&")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::normal;
-
-    #[test]
-    fn the_order_of_conjunctions_and_white_space_mean_nothing() {
-        for (left, right, same) in [
-            ("Host(`a`) && Path(`/b`)", "Path( `/b` )&&Host(`a`)", true),
-            ("Host(`a b`)", "Host(`ab`)", false),
-            (
-                "Host(`a`) || Path(`/b`) && Path(`/c`)",
-                "Path(`/c`) && Host(`a`) || Path(`/b`)",
-                false,
-            ),
-            ("Path(`/a&&b`)", "Path(`b&&/a`)", false),
-            (r#"Host("a\" && b")"#, r#"Host("b && a\"")"#, false),
-            ("!(A() && B())", "!(B() && A())", false),
-        ] {
-            assert_eq!(normal(left) == normal(right), same, "{left} {right}");
-        }
     }
 }

@@ -370,11 +370,11 @@ fn each_problem_is_told_where_it_is() {
         ),
         (
             "routers \"b\" {\n  rule = \"PathPrefix( `/api` )\"\n  service = \"backend\"\n}",
-            "7:13 W002 router `api` is never reached: `b` matches the same requests at a higher priority",
+            "7:13 W002 router `api` is never reached: `b` takes all of its requests at a higher priority; for example, `b` takes: GET http://example.com/api",
         ),
         (
             "routers \"b\" {\n  rule = \"PathPrefix(`/api`)\"\n  service = \"backend\"\n}",
-            "18:10 W003 routers `api` and `b` match the same requests at the same priority: the first takes them all",
+            "18:10 W003 router `b` is never reached: `api` is declared before it at the same priority and takes all of its requests; for example, `api` takes: GET http://example.com/api",
         ),
         (
             "services \"b\" {}",
