@@ -2,6 +2,7 @@
 
 mod demo;
 mod explain;
+mod format;
 mod serve;
 mod validate;
 
@@ -46,6 +47,9 @@ enum Verb {
         #[command(flatten)]
         args: explain::ExplainArgs,
     },
+    /// Write configurations in their canonical form.
+    #[command(after_help = FORMAT_EXAMPLES)]
+    Fmt(format::FormatArgs),
     /// Run a gateway with servers of its own on loopback, and print what to try.
     Demo {
         /// The port to listen on; 0 lets the system choose.
@@ -53,6 +57,12 @@ enum Verb {
         port: u16,
     },
 }
+
+const FORMAT_EXAMPLES: &str = "\
+Examples:
+  a3s-gateway fmt                       # gateway.hcl, in place
+  a3s-gateway fmt --check --diff conf/  # for a pipeline: shows what would change, and exits with 1
+  a3s-gateway fmt - < old.hcl > new.hcl";
 
 #[derive(Debug, Args)]
 struct ConfigArgs {
@@ -149,6 +159,7 @@ pub(crate) fn run() -> ExitCode {
             deny_warnings,
         }) => validate::validate(&config.source(), format, deny_warnings),
         Some(Verb::Explain { config, args }) => explain::explain(&config.source(), args),
+        Some(Verb::Fmt(args)) => format::format_all(&args),
         Some(Verb::Demo { port }) => demo::demo(port),
     };
     exit.into()

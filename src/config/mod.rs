@@ -10,6 +10,7 @@ mod entrypoint;
 mod eval;
 mod fault;
 mod files;
+mod format;
 mod functions;
 mod load;
 mod middleware;
@@ -37,6 +38,7 @@ pub use code::{Code, Severity};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use dns::DnsConfig;
 pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol, ProxyProtocolConfig};
+pub use format::format;
 pub use load::{Loaded, Source, load};
 pub use middleware::{
     AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, BodyLimitConfig, BufferingConfig, ChainConfig,

@@ -57,7 +57,7 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-fn loaded(text: &str) -> Loaded {
+pub(in crate::config) fn loaded(text: &str) -> Loaded {
     load_text(text, &environment)
 }
 
