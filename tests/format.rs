@@ -134,7 +134,6 @@ fn every_configuration_of_this_repository_is_in_the_canonical_form() {
         "docs",
         "examples",
         "tests/data",
-        "benches/compare/peers",
     ] {
         for entry in fs::read_dir(root.join(directory)).unwrap() {
             let path = entry.unwrap().path();

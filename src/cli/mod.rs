@@ -3,11 +3,13 @@
 mod demo;
 mod explain;
 mod format;
+mod pages;
 mod serve;
 mod validate;
 
 use a3s_gateway::config::Source;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -56,7 +58,27 @@ enum Verb {
         #[arg(long, default_value_t = 8080)]
         port: u16,
     },
+    /// Print the completions of a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write it with those of the subcommands.
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(pages::ManArgs),
 }
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(a3s-gateway completions bash)
+  a3s-gateway completions zsh > ~/.zfunc/_a3s-gateway
+  a3s-gateway completions fish > ~/.config/fish/completions/a3s-gateway.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  a3s-gateway man | man -l -
+  a3s-gateway man --out /usr/local/share/man/man1";
 
 const FORMAT_EXAMPLES: &str = "\
 Examples:
@@ -160,6 +182,8 @@ pub(crate) fn run() -> ExitCode {
         }) => validate::validate(&config.source(), format, deny_warnings),
         Some(Verb::Explain { config, args }) => explain::explain(&config.source(), args),
         Some(Verb::Fmt(args)) => format::format_all(&args),
+        Some(Verb::Completions { shell }) => pages::completions(shell),
+        Some(Verb::Man(args)) => pages::man(args.out.as_deref()),
         Some(Verb::Demo { port }) => demo::demo(port),
     };
     exit.into()
