@@ -129,12 +129,7 @@ fn what_cannot_be_formatted_is_told_and_left_alone() {
 fn every_configuration_of_this_repository_is_in_the_canonical_form() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut texts = Vec::new();
-    for directory in [
-        "",
-        "docs",
-        "examples",
-        "tests/data",
-    ] {
+    for directory in ["", "docs", "examples", "tests/data"] {
         for entry in fs::read_dir(root.join(directory)).unwrap() {
             let path = entry.unwrap().path();
             let read = || fs::read_to_string(&path).unwrap();

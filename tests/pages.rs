@@ -1,11 +1,16 @@
-//! `completions`, `man` and `--help`: what the command says of itself.
+//! `schema`, `completions`, `man` and `--help`: what the command says of itself.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 #[path = "support/tools.rs"]
-#[allow(dead_code, reason = "not every file needs every tool")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "it is shared, and not every file needs every tool"
+)]
 mod tools;
 
+use serde_json::Value;
 use std::fs;
 use std::process::{Command, Output};
 
@@ -35,7 +40,7 @@ fn verbs() -> Vec<String> {
 #[test]
 fn every_subcommand_says_what_it_does() {
     let verbs = verbs();
-    for verb in ["validate", "fmt", "demo", "completions", "man"] {
+    for verb in ["validate", "fmt", "schema", "demo", "completions", "man"] {
         assert!(verbs.iter().any(|each| each == verb), "{verb} of {verbs:?}");
     }
     for verb in &verbs {
@@ -56,6 +61,7 @@ fn wrong_usage_is_told_and_exits_with_2() {
         &["completions"][..],
         &["completions", "tcsh"],
         &["man", "--section", "8"],
+        &["schema", "more"],
         &["fmt", "--chekc"],
         &["demo", "--port", "70000"],
     ] {
@@ -64,6 +70,17 @@ fn wrong_usage_is_told_and_exits_with_2() {
         assert!(output.stdout.is_empty(), "{args:?}");
         assert!(!output.stderr.is_empty(), "{args:?}");
     }
+}
+
+#[test]
+fn the_schema_is_of_2020_12() {
+    let schema: Value = serde_json::from_str(&printed(&["schema"])).unwrap();
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
+    assert!(jsonschema::meta::is_valid(&schema));
+    assert!(schema["properties"]["entrypoints"].is_object());
 }
 
 #[test]

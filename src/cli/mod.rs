@@ -7,7 +7,7 @@ mod pages;
 mod serve;
 mod validate;
 
-use a3s_gateway::config::Source;
+use a3s_gateway::config::{Source, schema};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::fmt;
@@ -52,6 +52,9 @@ enum Verb {
     /// Write configurations in their canonical form.
     #[command(after_help = FORMAT_EXAMPLES)]
     Fmt(format::FormatArgs),
+    /// Print the JSON Schema of a configuration.
+    #[command(after_help = SCHEMA_HELP)]
+    Schema,
     /// Run a gateway with servers of its own on loopback, and print what to try.
     Demo {
         /// The port to listen on; 0 lets the system choose.
@@ -68,6 +71,9 @@ enum Verb {
     #[command(after_help = MAN_EXAMPLES)]
     Man(pages::ManArgs),
 }
+
+const SCHEMA_HELP: &str = "\
+It is of draft 2020-12. A labelled block is a key of a map: `routers \"a\" { }` is { \"routers\": { \"a\": { } } }.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -182,6 +188,10 @@ pub(crate) fn run() -> ExitCode {
         }) => validate::validate(&config.source(), format, deny_warnings),
         Some(Verb::Explain { config, args }) => explain::explain(&config.source(), args),
         Some(Verb::Fmt(args)) => format::format_all(&args),
+        Some(Verb::Schema) => {
+            say(&format!("{:#}", schema()));
+            Exit::Done
+        }
         Some(Verb::Completions { shell }) => pages::completions(shell),
         Some(Verb::Man(args)) => pages::man(args.out.as_deref()),
         Some(Verb::Demo { port }) => demo::demo(port),

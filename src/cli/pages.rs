@@ -17,7 +17,12 @@ pub(super) fn completions(shell: Shell) -> Exit {
     let name = command.get_name().to_owned();
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut text);
-    print(&text)
+    // For bash it takes the hyphen of our name for a step to a subcommand in some places, and not in others.
+    let text = String::from_utf8_lossy(&text);
+    print(
+        text.replace("a3s__subcmd__gateway", "a3s__gateway")
+            .as_bytes(),
+    )
 }
 
 /// Prints the page of the command, or writes those of its subcommands too.

@@ -20,6 +20,7 @@ mod provider;
 mod read;
 mod report;
 mod router;
+mod schema;
 mod service;
 mod source;
 mod syntax;
@@ -51,6 +52,7 @@ pub use middleware::{
 };
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;
+pub use schema::schema;
 pub use service::{
     ConsistentHashConfig, FailoverConfig, HealthCheckConfig, HealthCheckKind, LoadBalancerConfig,
     MirrorConfig, OutlierConfig, ProxyVersion, RespondConfig, RevisionConfig, SameSite,
@@ -68,6 +70,7 @@ pub use values::{
 pub(crate) use load::digest_now;
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -75,9 +78,11 @@ use std::{fmt, path::PathBuf, str::FromStr};
 pub const ADMIN_SERVICE: &str = "admin@internal";
 
 /// A whole configuration. Built from HCL, or in code: every field is public, and [`Default`] is the empty one.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, default)]
 pub struct GatewayConfig {
     /// How long requests under way may take after SIGTERM, in seconds.
+    #[schemars(range(min = 0, max = 86_400))]
     pub shutdown_timeout_secs: u64,
     /// The listeners, in the order of their declaration.
     pub entrypoints: IndexMap<String, EntrypointConfig>,

@@ -186,8 +186,12 @@ fn heredoc(text: &str) -> usize {
         .trim();
     let mut at = first;
     for line in text[first..].split_inclusive('\n') {
-        if line.trim() == word {
-            return at + line.trim_end().len();
+        let rest = line.trim_start_matches([' ', '\t']);
+        // What stands behind the word does not belong to it any more.
+        if let Some(behind) = rest.strip_prefix(word)
+            && !behind.starts_with(|c| is_word(c) || c == '-')
+        {
+            return at + line.len() - behind.len();
         }
         at += line.len();
     }

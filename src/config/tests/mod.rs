@@ -16,6 +16,7 @@ mod paths;
 mod proxy_protocol;
 mod resilience;
 mod revisions;
+mod schema;
 mod services;
 mod sticky;
 mod tcp;
