@@ -47,6 +47,9 @@ pub struct EntrypointConfig {
     /// The middlewares of every request that comes in here, before those of its router.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub middlewares: Vec<String>,
+    /// The entrypoint of HTTP that every request is sent to, with 308: the same URL with that one's scheme and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_to: Option<String>,
     /// Limits and timeouts of HTTP.
     #[serde(default)]
     pub http: HttpConfig,
@@ -66,6 +69,7 @@ impl EntrypointConfig {
             proxy_protocol: None,
             tls: None,
             middlewares: Vec::new(),
+            redirect_to: None,
             http: HttpConfig::default(),
         }
     }

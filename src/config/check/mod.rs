@@ -9,6 +9,7 @@ mod middlewares;
 mod place;
 mod protocols;
 mod ranges;
+mod redirects;
 mod revisions;
 mod routers;
 mod services;
@@ -57,6 +58,7 @@ impl GatewayConfig {
         check.admin();
         check.dns();
         check.ranges();
+        check.redirects();
         check.tls_of_clients();
         check.routers();
         check.services();

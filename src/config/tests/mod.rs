@@ -14,6 +14,7 @@ mod names;
 mod outlier;
 mod paths;
 mod proxy_protocol;
+mod redirects;
 mod resilience;
 mod revisions;
 mod schema;
