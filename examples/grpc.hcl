@@ -30,22 +30,22 @@ middlewares "web" {
 
 middlewares "fair" {
   type = "in-flight"
-  max  = 1000                                    # calls and streams at a time; UNAVAILABLE past it
+  max  = 1000 # calls and streams at a time; UNAVAILABLE past it
 }
 
 services "backends" {
   load_balancer {
-    strategy = "p2c-ewma"                        # the one that is likely to answer sooner
+    strategy = "p2c-ewma" # the one that is likely to answer sooner
     servers = [
       { url = "h2c://127.0.0.1:50051" },
       { url = "h2c://127.0.0.1:50052" },
     ]
     timeouts {
-      response = "30s"                           # until an answer begins
-      idle     = "10m"                           # a stream may be silent for so long
+      response = "30s" # until an answer begins
+      idle     = "10m" # a stream may be silent for so long
     }
     health_check {
-      kind     = "tcp"                           # or "grpc", where servers have grpc.health.v1.Health
+      kind     = "tcp" # or "grpc", where servers have grpc.health.v1.Health
       interval = "2s"
     }
   }

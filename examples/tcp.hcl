@@ -10,14 +10,14 @@
 entrypoints "db" {
   address         = "127.0.0.1:5432"
   protocol        = "tcp"
-  max_connections = 500                        # one more is reset
+  max_connections = 500 # one more is reset
   tcp_allowed_ips = ["127.0.0.0/8", "10.0.0.0/8"]
 }
 
 routers "db" {
-  rule        = "HostSNI(`*`)"                 # every connection
+  rule        = "HostSNI(`*`)" # every connection
   service     = "replicas"
-  entrypoints = ["db"]                         # on TCP a router names where it listens
+  entrypoints = ["db"] # on TCP a router names where it listens
   middlewares = ["fair"]
 }
 
@@ -53,12 +53,12 @@ routers "one" {
   service     = "one"
   entrypoints = ["names"]
   tls {
-    passthrough = true                         # the server shows its own certificate; nothing is decrypted here
+    passthrough = true # the server shows its own certificate; nothing is decrypted here
   }
 }
 
 routers "others" {
-  rule        = "HostSNI(`*.localhost`)"       # the longer rule is asked first: that of `one`
+  rule        = "HostSNI(`*.localhost`)" # the longer rule is asked first: that of `one`
   service     = "others"
   entrypoints = ["names"]
   tls {

@@ -16,8 +16,8 @@ entrypoints "websecure" {
   middlewares = ["secure"]
 
   tls {
-    cert_file   = "cert.pem"                     # named relative to this file: first our certificate, then who signed it
-    key_file    = "key.pem"                      # readable for us alone: chmod 600
+    cert_file   = "cert.pem" # named relative to this file: first our certificate, then who signed it
+    key_file    = "key.pem"  # readable for us alone: chmod 600
     min_version = "1.2"
   }
 }
@@ -25,13 +25,13 @@ entrypoints "websecure" {
 middlewares "to-https" {
   type      = "redirect"
   scheme    = "https"
-  port      = 8443                               # that of `websecure`
+  port      = 8443 # that of `websecure`
   permanent = true
 }
 
 middlewares "secure" {
   type     = "headers"
-  security = true                                # Strict-Transport-Security and the like
+  security = true # Strict-Transport-Security and the like
 }
 
 routers "all" {

@@ -9,13 +9,13 @@
 entrypoints "dns" {
   address                  = "127.0.0.1:5353"
   protocol                 = "udp"
-  udp_session_timeout_secs = 10                  # idle for so long, a client is forgotten
-  udp_max_sessions         = 20000               # one more takes the place of the one that was idle for longest
+  udp_session_timeout_secs = 10    # idle for so long, a client is forgotten
+  udp_max_sessions         = 20000 # one more takes the place of the one that was idle for longest
   tcp_allowed_ips          = ["127.0.0.0/8", "10.0.0.0/8"]
 }
 
 routers "dns" {
-  rule        = "HostSNI(`*`)"                   # every datagram
+  rule        = "HostSNI(`*`)" # every datagram
   service     = "resolvers"
   entrypoints = ["dns"]
 }
@@ -28,7 +28,7 @@ services "resolvers" {
       { url = "udp://127.0.0.1:15354" },
     ]
     outlier {
-      consecutive_errors = 1                     # leave it alone for a while at once
+      consecutive_errors = 1 # leave it alone for a while at once
     }
   }
 }

@@ -26,12 +26,12 @@ services "app" {
 routers "channels" {
   rule        = "Path(`/channels`)"
   service     = "hub"
-  middlewares = ["keys", "calm"]               # they judge the handshake
+  middlewares = ["keys", "calm"] # they judge the handshake
 }
 
 middlewares "keys" {
   type  = "api-key"
-  query = "key"                                # a browser cannot set a header on a WebSocket
+  query = "key" # a browser cannot set a header on a WebSocket
   hide  = true
   # printf %s demo-key-of-this-file | sha256sum
   hashed_keys = ["dd7540495bda0ea7f6e6847ab3687bbdb97dfaa0b33b1a1531ca1bac5adfc168"]
@@ -39,14 +39,14 @@ middlewares "keys" {
 
 middlewares "calm" {
   type  = "rate-limit"
-  rate  = 5                                    # handshakes a second, for each client
+  rate  = 5 # handshakes a second, for each client
   burst = 20
 }
 
 services "hub" {
   websocket_hub {
     max_channels   = 16
-    channel_buffer = 64                        # a reader that is behind by more is dropped from the channel, and told
+    channel_buffer = 64 # a reader that is behind by more is dropped from the channel, and told
     max_message    = "16KiB"
   }
 }

@@ -2,12 +2,15 @@
 
 mod demo;
 mod explain;
+mod format;
+mod pages;
 mod plan;
 mod serve;
 mod validate;
 
-use a3s_gateway::config::Source;
+use a3s_gateway::config::{Source, schema};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -64,13 +67,48 @@ enum Verb {
         #[command(flatten)]
         args: plan::PlanArgs,
     },
+    /// Write configurations in their canonical form.
+    #[command(after_help = FORMAT_EXAMPLES)]
+    Fmt(format::FormatArgs),
+    /// Print the JSON Schema of a configuration.
+    #[command(after_help = SCHEMA_HELP)]
+    Schema,
     /// Run a gateway with servers of its own on loopback, and print what to try.
     Demo {
         /// The port to listen on; 0 lets the system choose.
         #[arg(long, default_value_t = 8080)]
         port: u16,
     },
+    /// Print the completions of a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write it with those of the subcommands.
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(pages::ManArgs),
 }
+
+const SCHEMA_HELP: &str = "\
+It is of draft 2020-12. A labelled block is a key of a map: `routers \"a\" { }` is { \"routers\": { \"a\": { } } }.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(a3s-gateway completions bash)
+  a3s-gateway completions zsh > ~/.zfunc/_a3s-gateway
+  a3s-gateway completions fish > ~/.config/fish/completions/a3s-gateway.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  a3s-gateway man | man -l -
+  a3s-gateway man --out /usr/local/share/man/man1";
+
+const FORMAT_EXAMPLES: &str = "\
+Examples:
+  a3s-gateway fmt                       # gateway.hcl, in place
+  a3s-gateway fmt --check --diff conf/  # for a pipeline: shows what would change, and exits with 1
+  a3s-gateway fmt - < old.hcl > new.hcl";
 
 #[derive(Debug, Args)]
 struct ConfigArgs {
@@ -181,6 +219,13 @@ pub(crate) fn run() -> ExitCode {
         }) => validate::validate(&config.source(), format, deny_warnings),
         Some(Verb::Plan { config, args }) => plan::plan(&config.source(), args),
         Some(Verb::Explain { config, args }) => explain::explain(&config.source(), args),
+        Some(Verb::Fmt(args)) => format::format_all(&args),
+        Some(Verb::Schema) => {
+            say(&format!("{:#}", schema()));
+            Exit::Done
+        }
+        Some(Verb::Completions { shell }) => pages::completions(shell),
+        Some(Verb::Man(args)) => pages::man(args.out.as_deref()),
         Some(Verb::Demo { port }) => demo::demo(port),
     };
     exit.into()

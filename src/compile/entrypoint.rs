@@ -7,18 +7,23 @@ use super::route::Routes;
 use super::stream::{self, TcpRoutes};
 use super::tls::Tls;
 use super::{CompiledEntrypoint, Connections, Kept, Serves};
-use crate::config::{EncodedSlash, EntrypointConfig, GatewayConfig, HttpConfig, Protocol};
+use crate::config::{Address, EncodedSlash, EntrypointConfig, GatewayConfig, HttpConfig, Protocol};
 use crate::dispatch::table::{Route, Table};
 use crate::rule::{self, Rule};
 use crate::serve::before::BeforeLayer;
 use crate::serve::http_server::HttpLimits;
 use crate::serve::proxy_protocol::ProxyProtocol;
-use crate::stack::ConnectionLayer;
+use crate::stack::{ConnectionLayer, Request};
 use crate::telemetry::EntrypointSignals;
 use a3s_layers::connection::AllowLayer;
 use a3s_layers::peer::TrustedProxies;
+use a3s_layers::redirect::{RedirectLayer, Scheme};
+use a3s_layers::reject::{Shape, reject};
+use http::StatusCode;
+use std::future::ready;
 use std::sync::Arc;
-use tower::util::BoxCloneSyncServiceLayer;
+use tower::util::{BoxCloneSyncService, BoxCloneSyncServiceLayer};
+use tower::{Layer, service_fn};
 
 /// The name of the admin API's listener.
 pub const ADMIN_ENTRYPOINT: &str = "admin@internal";
@@ -51,7 +56,10 @@ pub(super) fn entrypoint(
         Protocol::Http => {
             let routes = routes.iter().filter(|route| listens(route.name()));
             let routes = routes.map(|route| route.behind(&outer.http));
-            let table = Table::new(routes.collect());
+            let table = Table::new(match redirect(config, whole) {
+                Some(redirect) => redirected(routes, &redirect),
+                None => routes.collect(),
+            });
             let table = table.asking(tls.map(Tls::asked).cloned());
             http(&config.http, table, ends(true), connections)
         }
@@ -77,6 +85,45 @@ pub(super) fn entrypoint(
         ))),
         serves,
     }
+}
+
+/// What sends requests to the entrypoint of `redirect_to`.
+fn redirect(config: &EntrypointConfig, whole: &GatewayConfig) -> Option<RedirectLayer> {
+    let target = whole.entrypoints.get(config.redirect_to.as_ref()?)?;
+    let (scheme, usual) = match target.tls {
+        Some(_) => (Scheme::Https, 443),
+        None => (Scheme::Http, 80),
+    };
+    let port = match &target.address {
+        Address::Socket(address) => address.port(),
+        Address::Host { port, .. } => *port,
+        Address::Unix(_) => return None,
+    };
+    let port = (port != usual).then_some(port);
+    let layer = RedirectLayer::scheme(scheme, port);
+    Some(layer.permanent().keeping_method())
+}
+
+/// Has requests redirected before a router serves them, and where none does. What has come to the right scheme and
+/// port already, as a trusted proxy says, is served.
+fn redirected(routes: impl Iterator<Item = Route>, redirect: &RedirectLayer) -> Vec<Route> {
+    let nobody = service_fn(|request: Request| {
+        let shape = Shape::of(request.headers());
+        ready(Ok(reject(StatusCode::NOT_FOUND, "no route matches", shape)))
+    });
+    let rule = Rule::parse("PathPrefix(`/`)", rule::Protocol::Http);
+    let rest = Route {
+        name: "redirect@internal".into(),
+        priority: i64::MIN,
+        rule: rule.expect("a rule that we wrote"),
+        service: BoxCloneSyncService::new(nobody),
+    };
+    let routes = routes.chain([rest]);
+    let routes = routes.map(|route| Route {
+        service: BoxCloneSyncService::new(redirect.layer(route.service)),
+        ..route
+    });
+    routes.collect()
 }
 
 /// Who it is comes first, and who is not allowed at all takes nobody's place.

@@ -1,12 +1,14 @@
 //! `admin { }`: the admin API.
 
 use super::values::{Address, Secret, net};
+use crate::config::schema;
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// The admin API; without the block, it has no listener.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
     /// Where to listen.
@@ -16,6 +18,7 @@ pub struct AdminConfig {
     pub token: Option<Secret>,
     /// The peers that may ask; empty is all of them.
     #[serde(deserialize_with = "net::list", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<schema::Network>")]
     pub allowed_ips: Vec<IpNet>,
 }
 

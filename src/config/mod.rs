@@ -11,6 +11,7 @@ mod entrypoint;
 mod eval;
 mod fault;
 mod files;
+mod format;
 mod functions;
 mod load;
 mod metrics;
@@ -21,6 +22,7 @@ mod provider;
 mod read;
 mod report;
 mod router;
+mod schema;
 mod service;
 mod source;
 mod syntax;
@@ -42,6 +44,7 @@ pub use code::{Code, Severity};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use dns::DnsConfig;
 pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol, ProxyProtocolConfig};
+pub use format::format;
 pub use load::{Loaded, Source, load};
 pub use metrics::{Compat, MetricsConfig};
 pub use middleware::{
@@ -55,6 +58,7 @@ pub use middleware::{
 };
 pub use provider::{FileProviderConfig, ProvidersConfig};
 pub use router::RouterConfig;
+pub use schema::schema;
 pub use service::{
     ConsistentHashConfig, FailoverConfig, HealthCheckConfig, HealthCheckKind, LoadBalancerConfig,
     MirrorConfig, OutlierConfig, ProxyVersion, RespondConfig, RevisionConfig, SameSite,
@@ -75,6 +79,7 @@ pub(crate) use load::digest_now;
 pub(crate) use test::{TestFailure, TestPart};
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -82,9 +87,11 @@ use std::{fmt, path::PathBuf, str::FromStr};
 pub const ADMIN_SERVICE: &str = "admin@internal";
 
 /// A whole configuration. Built from HCL, or in code: every field is public, and [`Default`] is the empty one.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, default)]
 pub struct GatewayConfig {
     /// How long requests under way may take after SIGTERM, in seconds.
+    #[schemars(range(min = 0, max = 86_400))]
     pub shutdown_timeout_secs: u64,
     /// The listeners, in the order of their declaration.
     pub entrypoints: IndexMap<String, EntrypointConfig>,

@@ -1,10 +1,11 @@
 //! `providers { }`: where routers and services come from besides the file itself.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// The providers.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProvidersConfig {
     /// The file provider; without the block, the file is watched as by default.
@@ -12,7 +13,7 @@ pub struct ProvidersConfig {
 }
 
 /// The file provider.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FileProviderConfig {
     /// Whether a changed file takes effect by itself; otherwise on SIGHUP alone.

@@ -2,12 +2,14 @@
 
 use super::values::{RuleText, duration};
 use super::{EntrypointConfig, GatewayConfig, RouterTlsConfig};
+use crate::config::schema;
 use crate::rule::{Protocol, Rule};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A rule, and the service behind it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouterConfig {
     /// The requests, or the connections, that it takes.
@@ -32,6 +34,7 @@ pub struct RouterConfig {
         with = "duration::option",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schemars(with = "Option<schema::Duration>")]
     pub timeout: Option<Duration>,
 }
 

@@ -66,6 +66,9 @@ fn help(text: &str, offset: usize) -> Option<String> {
     if rest.trim().len() <= 1 && text.matches('{').count() > text.matches('}').count() {
         return Some("a `{` is not closed".to_owned());
     }
+    if let Some(help) = in_one_line(line) {
+        return Some(help.to_owned());
+    }
     let is_text = value.parse::<f64>().is_err() && !matches!(value, "true" | "false" | "null");
     if !key.is_empty()
         && !value.is_empty()
@@ -77,4 +80,57 @@ fn help(text: &str, offset: usize) -> Option<String> {
         return Some(format!("a text needs quotes: {} = \"{value}\"", key.trim()));
     }
     None
+}
+
+/// A block in one line has one attribute at most, and no block.
+fn in_one_line(line: &str) -> Option<&'static str> {
+    let (head, body) = line.split_once('{')?;
+    let is_block = !head.trim().is_empty() && !head.contains(['=', '#', '(']);
+    let inner = body.split_once('{').map(|(inner, _)| inner.trim());
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '"');
+    match inner {
+        _ if !is_block => None,
+        Some(inner) if inner.ends_with(is_name) && !inner.contains('=') => Some(
+            "a block within a block begins in a line of its own; or write an object: `name = { ... }`",
+        ),
+        _ if body.contains('}') && body.matches('=').count() > 1 => {
+            Some("a block in one line has one attribute; give each a line of its own")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::loaded;
+
+    #[test]
+    fn what_does_not_fit_into_one_line_is_told() {
+        let own_line = "a block within a block begins in a line of its own; or write an object: `name = { ... }`";
+        let one_each = "a block in one line has one attribute; give each a line of its own";
+        for (text, help) in [
+            ("services \"a\" { respond { } }", Some(own_line)),
+            (
+                "services \"a\" { load_balancer { servers = [] } }",
+                Some(own_line),
+            ),
+            (
+                "services \"a\" {\n  sticky { tls { a = 1 } }\n}",
+                Some(own_line),
+            ),
+            ("services { tls \"b\" { a = 1 } }", Some(own_line)),
+            ("admin { token = \"x\", allowed_ips = [] }", Some(one_each)),
+            ("admin { token = \"x\" allowed_ips = [] }", Some(one_each)),
+            ("admin {\n  token = = { a = 1 }\n}", None),
+            ("x = { a { } }", None),
+        ] {
+            let loaded = loaded(text);
+            let first = loaded.diagnostics.iter().next().unwrap();
+            let told = first.help.as_deref();
+            match help {
+                Some(help) => assert_eq!(told, Some(help), "{text}: {first}"),
+                None => assert!(![Some(own_line), Some(one_each)].contains(&told), "{text}"),
+            }
+        }
+    }
 }

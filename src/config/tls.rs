@@ -1,12 +1,14 @@
 //! `tls { }` of an entrypoint: who we are to clients, and who they must be.
 
 use super::values::duration;
+use crate::config::schema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// TLS with clients.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
     /// The certificate chain for names that no other is for (PEM); with `key_file`.
@@ -31,6 +33,7 @@ pub struct TlsConfig {
     pub client_auth: Option<ClientAuthConfig>,
     /// How long a handshake may take.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub handshake_timeout: Duration,
 }
 
@@ -81,7 +84,7 @@ impl RouterTlsConfig {
 }
 
 /// TLS of a router's clients.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouterTlsConfig {
     /// Whether TLS goes to the servers as it comes: they have the certificates. Of connections only.
@@ -92,7 +95,7 @@ pub struct RouterTlsConfig {
 }
 
 /// A certificate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateConfig {
     /// The certificate chain, its own first (PEM).
@@ -102,7 +105,7 @@ pub struct CertificateConfig {
 }
 
 /// A version of TLS.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TlsVersion {
     /// TLS 1.2 (RFC 5246).
     #[default]
@@ -114,7 +117,7 @@ pub enum TlsVersion {
 }
 
 /// Certificates of clients.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientAuthConfig {
     /// The authorities whose certificates are believed (PEM).
@@ -125,7 +128,7 @@ pub struct ClientAuthConfig {
 }
 
 /// Whether a client must have a certificate.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientAuthMode {
     /// Whoever has none is refused.

@@ -61,6 +61,7 @@ pub struct RedirectLayer {
 struct Redirect {
     to: To,
     is_permanent: bool,
+    keeps_method: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -104,6 +105,7 @@ impl RedirectLayer {
         let redirect = Redirect {
             to,
             is_permanent: false,
+            keeps_method: false,
         };
         Self {
             redirect: Arc::new(redirect),
@@ -114,6 +116,13 @@ impl RedirectLayer {
     #[must_use]
     pub fn permanent(mut self) -> Self {
         Arc::make_mut(&mut self.redirect).is_permanent = true;
+        self
+    }
+
+    /// Has clients repeat a `GET` as they repeat other methods: 307 and 308 for all of them.
+    #[must_use]
+    pub fn keeping_method(mut self) -> Self {
+        Arc::make_mut(&mut self.redirect).keeps_method = true;
         self
     }
 }
@@ -189,7 +198,10 @@ impl Redirect {
 
     fn answer(&self, method: &Method, location: HeaderValue) -> Response<Body> {
         let mut response = Response::new(Body::empty());
-        *response.status_mut() = match (self.is_permanent, method == Method::GET) {
+        *response.status_mut() = match (
+            self.is_permanent,
+            method == Method::GET && !self.keeps_method,
+        ) {
             (false, true) => StatusCode::FOUND,
             (false, false) => StatusCode::TEMPORARY_REDIRECT,
             (true, true) => StatusCode::MOVED_PERMANENTLY,

@@ -11,6 +11,7 @@ mod own_tests;
 mod place;
 mod protocols;
 mod ranges;
+mod redirects;
 mod revisions;
 mod routers;
 mod services;
@@ -73,6 +74,7 @@ impl GatewayConfig {
         check.dns();
         check.tracing();
         check.ranges();
+        check.redirects();
         check.tls_of_clients();
         check.routers();
         if whole && surveys {

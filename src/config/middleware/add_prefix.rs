@@ -3,10 +3,11 @@
 use super::Settings;
 use crate::config::check::Place;
 use a3s_layers::rewrite::check_path;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Puts a prefix before each path.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddPrefixConfig {
     /// The prefix, as it stands in a URL; a `/` at its end means nothing.

@@ -5,18 +5,21 @@ use crate::config::Keys;
 use crate::config::check::{Key, Place};
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
+use crate::config::schema;
 use crate::config::values::header;
 use a3s_layers::auth::api_key::{KeyError, KeySet};
 use http::HeaderName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Lets through the requests that carry a key that is known; refuses with 401.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiKeyConfig {
     /// The header that has the key. In `Authorization` it may stand behind `Bearer`.
     #[serde(with = "header")]
+    #[schemars(with = "schema::HeaderName")]
     pub header: HeaderName,
     /// The parameter of the query that may have it instead. Addresses are logged, and keys in them too.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,6 +33,7 @@ pub struct ApiKeyConfig {
     pub keys_file: Option<PathBuf>,
     /// The header that tells the server the name of the key. What clients say in it is removed.
     #[serde(with = "header::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::HeaderName>")]
     pub identity_header: Option<HeaderName>,
     /// Whether the key is removed from what the server sees.
     pub hide: bool,

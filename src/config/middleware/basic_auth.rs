@@ -5,15 +5,17 @@ use crate::config::Secret;
 use crate::config::check::Place;
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
+use crate::config::schema;
 use crate::config::values::{duration, header};
 use a3s_layers::auth::basic_auth::{MAX_REMEMBER, REMEMBER, UserError, Users};
 use http::HeaderName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Lets through the requests of those who know a name and its password; refuses with 401.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BasicAuthConfig {
     /// The name of somebody, beside those of the file.
@@ -29,11 +31,13 @@ pub struct BasicAuthConfig {
     pub realm: String,
     /// The header that tells the server the user's name. What clients say in it is removed.
     #[serde(with = "header::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::HeaderName>")]
     pub identity_header: Option<HeaderName>,
     /// Whether `Authorization` is removed from what the server sees.
     pub hide: bool,
     /// How long right passwords are remembered and not hashed again; 0 is not at all.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub cache_ttl: Duration,
 }
 

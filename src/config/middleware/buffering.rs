@@ -2,21 +2,26 @@
 
 use super::Settings;
 use crate::config::check::Place;
+use crate::config::schema;
 use crate::config::values::size;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Reads the whole body of a request before a server is asked, and that of a response before it goes to the client.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BufferingConfig {
     /// The most bytes of a request's body; 0 lets requests stream.
     #[serde(with = "size")]
+    #[schemars(with = "schema::Size")]
     pub max_request_body: usize,
     /// The most bytes of a response's body; 0 lets responses stream.
     #[serde(with = "size")]
+    #[schemars(with = "schema::Size")]
     pub max_response_body: usize,
     /// The most bytes of all bodies that are held at a time.
     #[serde(with = "size")]
+    #[schemars(with = "schema::Size")]
     pub max_memory: usize,
 }
 

@@ -2,10 +2,11 @@
 
 use super::Settings;
 use crate::config::check::Place;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Several middlewares under one name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChainConfig {
     /// The middlewares, in their order; at least one.

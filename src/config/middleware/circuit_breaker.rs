@@ -4,31 +4,40 @@ use super::Settings;
 use crate::config::check::Place;
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
+use crate::config::schema;
 use crate::config::values::duration;
 use http::HeaderValue;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Stops asking a service that fails, answers 503 meanwhile, and lets a few requests try it after a while.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CircuitBreakerConfig {
     /// The failures in a row that open it.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub failure_threshold: u32,
     /// How long it stays open, in seconds.
+    #[schemars(range(min = 1, max = 86_400))]
     pub cooldown_secs: u64,
     /// The successes that close it again, and the most requests that try it at a time.
+    #[schemars(range(min = 1, max = 1000))]
     pub success_threshold: u32,
     /// The share of failed requests that opens it as well, above 0 up to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1))]
     pub error_ratio: Option<f64>,
     /// The milliseconds past which an answer, up to its head, is a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3_600_000))]
     pub latency_ms: Option<u64>,
     /// How far back `error_ratio` looks.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub window: Duration,
     /// The requests in a window without which `error_ratio` says nothing.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub min_requests: u32,
     /// What is answered while it is open, instead of 503.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,10 +60,11 @@ impl Default for CircuitBreakerConfig {
 }
 
 /// The answer of an open circuit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FallbackConfig {
     /// Its status.
+    #[schemars(range(min = 200, max = 599))]
     pub status: u16,
     /// The type of its body.
     pub content_type: String,

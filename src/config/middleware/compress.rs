@@ -2,31 +2,36 @@
 
 use super::Settings;
 use crate::config::check::Place;
+use crate::config::schema;
 use crate::config::values::size;
 use a3s_layers::compress::{Coding, ContentTypes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Compresses answers for clients that accept it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CompressConfig {
     /// The codings that may be used; of those that a client likes as much the first is taken.
     pub encodings: Vec<Encoding>,
     /// Answers that say that they are shorter go as they are.
     #[serde(with = "size")]
+    #[schemars(with = "schema::Size")]
     pub min_size: usize,
     /// The types of content that are compressed, such as `text/*` and `application/*+json`; none named is those that
     /// are worth it.
     pub content_types: Vec<String>,
     /// How much time to take, from 1 to 9; absent is what suits each coding.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 9))]
     pub level: Option<u8>,
     /// The most answers that are compressed at a time; the others go as they are.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub max_concurrent: usize,
 }
 
 /// A way to compress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// Zstandard.

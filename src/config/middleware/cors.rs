@@ -2,13 +2,15 @@
 
 use super::Settings;
 use crate::config::check::Place;
+use crate::config::schema;
 use crate::config::values::duration;
 use a3s_layers::cors::{CorsError, CorsPolicy};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Tells browsers which pages may read an answer, and answers their preflights.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CorsConfig {
     /// The origins whose pages may read answers, such as `https://app.example.com`; `*` is any, as is nothing here and
@@ -26,6 +28,7 @@ pub struct CorsConfig {
     pub allow_credentials: bool,
     /// How long a browser may keep the answer to a preflight; not said where it is absent.
     #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Duration>")]
     pub max_age: Option<Duration>,
 }
 

@@ -2,13 +2,15 @@
 
 use super::Settings;
 use crate::config::check::Place;
+use crate::config::schema;
 use crate::config::values::{ErrorStatuses, duration, page_query};
 use a3s_layers::error_pages::PageQuery;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Gives answers of some statuses a page that a service makes; the status stays.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorPagesConfig {
     /// The statuses: `404`, or `"500-599"` for all from one to another.
@@ -17,9 +19,11 @@ pub struct ErrorPagesConfig {
     pub service: String,
     /// Where it has them: `{status}` is the status, `{url}` the request's path and query, percent-encoded.
     #[serde(default, with = "page_query")]
+    #[schemars(with = "schema::PageQuery")]
     pub query: PageQuery,
     /// How long a page may take to begin before the answer goes without it.
     #[serde(default = "five_seconds", with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub timeout: Duration,
 }
 

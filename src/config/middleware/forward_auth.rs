@@ -4,37 +4,44 @@ use super::Settings;
 use crate::config::check::{Key, Place};
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
+use crate::config::schema;
 use crate::config::values::{duration, header, size};
 use crate::config::{HttpUrl, UpstreamTlsConfig};
 use a3s_layers::auth::forward_auth::{Credential, Part};
 use http::HeaderName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Asks another service whether a request may pass; whoever may not gets the answer of that service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForwardAuthConfig {
     /// What is asked, with a `GET`.
     pub forward_auth_url: HttpUrl,
     /// Headers of a positive answer that are copied onto the request. What clients say in them is removed.
     #[serde(default, with = "header::list")]
+    #[schemars(with = "Vec<schema::HeaderName>")]
     pub forward_auth_response_headers: Vec<HeaderName>,
     /// The headers of a request that are sent with the question; none named is all.
     #[serde(default, with = "header::list")]
+    #[schemars(with = "Vec<schema::HeaderName>")]
     pub request_headers: Vec<HeaderName>,
     /// Whether what a trusted proxy said in `X-Forwarded-Method`, `-Host`, `-Uri` and `-For` is handed on.
     #[serde(default)]
     pub trust_forward_header: bool,
     /// How long the service may take.
     #[serde(default = "five_seconds", with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub timeout: Duration,
     /// How many requests may wait for the service at a time.
     #[serde(default = "many")]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub max_in_flight: u32,
     /// How large the body of a refusal may be.
     #[serde(default = "one_mib", with = "size")]
+    #[schemars(with = "schema::Size")]
     pub max_answer_body: usize,
     /// Which positive answers are remembered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,16 +52,18 @@ pub struct ForwardAuthConfig {
 }
 
 /// Which positive answers are remembered, and for how long.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionCacheConfig {
     /// What says who sends a request: `header:NAME` or `cookie:NAME`.
     pub key: String,
     /// For how long an answer is good.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub ttl: Duration,
     /// How many answers are remembered.
     #[serde(default = "very_many")]
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub max_entries: u32,
     /// In what else requests must be alike to have one answer: `method`, `host`, `uri`, `path`, `client-ip` or
     /// `header:NAME`.

@@ -7,11 +7,12 @@ use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
 use a3s_layers::headers::{HeaderEdits, HeaderError};
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Sets, adds and removes header fields of requests and responses: first what is removed, then what is set, then what
 /// is added.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeadersConfig {
     /// Fields to set on requests; an empty value removes the field. The values may be credentials, and are not shown.

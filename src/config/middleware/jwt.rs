@@ -8,12 +8,14 @@ use super::Settings;
 use crate::config::check::{Key, Place};
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
+use crate::config::schema;
 use crate::config::values::{duration, header, texts};
 use crate::config::{Accepted, HttpUrl, Secret, UpstreamTlsConfig};
 use a3s_layers::auth::jwt::{Algorithm, KeySet};
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use tower::BoxError;
 
 /// Lets through the requests that carry a token which is genuine and says what is asked for; refuses with 401, and
 /// with 403 where it is only claims that are missing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JwtConfig {
     /// The secret that tokens are signed with: HS256, or what `algorithms` says.
@@ -35,24 +37,30 @@ pub struct JwtConfig {
     pub jwks_url: Option<HttpUrl>,
     /// How old those keys may become; less where the server says less (`Cache-Control: max-age`).
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub jwks_refresh: Duration,
     /// How long a fetch of them may take, and a request wait for it.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub jwks_timeout: Duration,
     /// TLS to the server of `jwks_url`.
     pub tls: Box<UpstreamTlsConfig>,
     /// The algorithms that tokens may be signed with; none named is HS256 for `value`, and for a public key those of
     /// its kind.
     #[serde(with = "algorithms")]
+    #[schemars(with = "Vec<schema::Algorithm>")]
     pub algorithms: Vec<Algorithm>,
     /// Those whose tokens are taken (`iss`); none named is everybody who has a key.
     #[serde(deserialize_with = "texts::list")]
+    #[schemars(with = "schema::OneOrMany<String>")]
     pub issuer: Vec<String>,
     /// Those whom tokens may be for (`aud`), one of them; none named is everybody.
     #[serde(deserialize_with = "texts::list")]
+    #[schemars(with = "schema::OneOrMany<String>")]
     pub audience: Vec<String>,
     /// How long after it has expired a token is still taken, and before it is valid, for clocks that differ.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub leeway: Duration,
     /// Whether a token must say when it expires.
     pub require_exp: bool,
@@ -61,9 +69,11 @@ pub struct JwtConfig {
     pub required_claims: IndexMap<String, Accepted>,
     /// Claims that the server is told, each in a header. What clients say in it is removed.
     #[serde(with = "header::map")]
+    #[schemars(with = "IndexMap<String, schema::HeaderName>")]
     pub claims_to_headers: IndexMap<String, HeaderName>,
     /// The header that has the token, in `Authorization` behind `Bearer`.
     #[serde(with = "header")]
+    #[schemars(with = "schema::HeaderName")]
     pub header: HeaderName,
     /// The cookie that has it where the header does not.
     #[serde(skip_serializing_if = "Option::is_none")]

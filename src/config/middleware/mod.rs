@@ -57,9 +57,12 @@ pub use timeout::TimeoutConfig;
 use super::check::Place;
 use super::diagnostic::{Diagnostics, Problem, did_you_mean};
 use super::{code::Code, values::TAGGED};
+use crate::config::schema;
 use crate::rule::Protocol;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{EnumAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -194,6 +197,16 @@ macro_rules! types {
                         Tagged { kind: &config.kind, settings: &Hidden { settings: "***" } }.serialize(serializer)
                     }
                 }
+            }
+        }
+
+        impl JsonSchema for MiddlewareConfig {
+            fn schema_name() -> Cow<'static, str> {
+                "MiddlewareConfig".into()
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                schema::tagged([$(($kind, <$config>::json_schema(generator))),*])
             }
         }
 

@@ -2,28 +2,34 @@
 
 use super::Settings;
 use crate::config::check::Place;
+use crate::config::schema;
 use crate::config::values::{duration, key_source};
 use a3s_layers::key::KeySource;
 use a3s_layers::rate_limit::local::DEFAULT_MAX_KEYS;
 use a3s_layers::rate_limit::{Limit, LimitError, Policy};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tower::BoxError;
 
 /// Lets so many requests through in so much time, counted in this gateway; refuses with 429.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimitConfig {
     /// How many requests may come in each period; a fraction is fine.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub rate: f64,
     /// The period.
     #[serde(default = "second", with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub period: Duration,
     /// How many requests may come at once; without it as many as the rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = u32::MAX))]
     pub burst: Option<u32>,
     /// What they are counted by: `client-ip`, `header:X`, `claim:X`, `path` or `global`.
     #[serde(default = "client_ip", with = "key_source")]
+    #[schemars(with = "schema::CountKey")]
     pub key: KeySource,
     /// Whether answers tell clients of the limit (`RateLimit`, `RateLimit-Policy`).
     #[serde(default = "yes")]
@@ -33,6 +39,7 @@ pub struct RateLimitConfig {
     pub policy: String,
     /// How many keys are remembered.
     #[serde(default = "max_keys")]
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub max_keys: usize,
     /// Whether the limit only counts, tells and marks, and refuses nobody.
     #[serde(default)]

@@ -4,29 +4,35 @@ use super::Settings;
 use super::rate_limit::{Written, client_ip, default_policy, second, yes};
 use crate::config::Secret;
 use crate::config::check::Place;
+use crate::config::schema;
 use crate::config::values::{duration, key_source};
 use a3s_layers::key::KeySource;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Lets so many requests through in so much time, counted in a Redis that gateways share; refuses with 429.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimitRedisConfig {
     /// How many requests may come in each period; a fraction is fine.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub rate: f64,
     /// The period.
     #[serde(default = "second", with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub period: Duration,
     /// How many requests may come at once; without it as many as the rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = u32::MAX))]
     pub burst: Option<u32>,
     /// The Redis: `redis://[user][:password@]host[:port][/database]`, `rediss://` with TLS, or
     /// `redis+unix:///path`. It is not shown.
     pub redis_url: Secret,
     /// What requests are counted by: `client-ip`, `header:X`, `claim:X`, `path` or `global`.
     #[serde(default = "client_ip", with = "key_source")]
+    #[schemars(with = "schema::CountKey")]
     pub key: KeySource,
     /// Whether answers tell clients of the limit (`RateLimit`, `RateLimit-Policy`).
     #[serde(default = "yes")]
@@ -45,6 +51,7 @@ pub struct RateLimitRedisConfig {
     pub prefix: Option<String>,
     /// How long a request waits for Redis.
     #[serde(default = "tenth", with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub timeout: Duration,
     /// The authorities that the certificate of a `rediss://` server is judged by, instead of the system's (PEM).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,7 +65,7 @@ pub struct RateLimitRedisConfig {
 }
 
 /// What becomes of requests that cannot be counted, as Redis does not answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnError {
     /// They pass.

@@ -4,10 +4,11 @@ use super::Settings;
 use crate::config::Pattern;
 use crate::config::check::Place;
 use a3s_layers::redirect::check_replacement;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Sends clients to another URL: to another scheme, to where a pattern says, or to a path with or without a slash.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedirectConfig {
     /// The scheme to go to; host, path and query stay.
@@ -15,6 +16,7 @@ pub struct RedirectConfig {
     pub scheme: Option<RedirectScheme>,
     /// With `scheme`: the port to go to instead of the scheme's own.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_535))]
     pub port: Option<u16>,
     /// What is replaced in the whole URL; one without a match stays.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,7 +32,7 @@ pub struct RedirectConfig {
 }
 
 /// Where a redirect may lead to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RedirectScheme {
     /// HTTP in the clear.
@@ -40,7 +42,7 @@ pub enum RedirectScheme {
 }
 
 /// What becomes of the slash at the end of a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SlashConfig {
     /// It is there.

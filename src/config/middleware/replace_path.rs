@@ -4,10 +4,11 @@ use super::Settings;
 use crate::config::Pattern;
 use crate::config::check::Place;
 use a3s_layers::rewrite::{check_path, check_replacement};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Replaces the path, or what a pattern finds in it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplacePathConfig {
     /// What every path becomes, as it stands in a URL; the query stays.

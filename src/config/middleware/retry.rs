@@ -2,32 +2,40 @@
 
 use super::Settings;
 use crate::config::check::Place;
+use crate::config::schema;
 use crate::config::values::{STAND_IN, ValueError, duration, size};
+use schemars::JsonSchema;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::time::Duration;
 
 /// Sends a request again where its answer says that another try may do better, within a budget.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryConfig {
     /// The most retries of one request, beside the first try; 0 for none.
+    #[schemars(range(min = 0, max = 20))]
     pub max_retries: u32,
     /// The base of the pause before a retry, in milliseconds: a random time up to it, up to twice as long before the
     /// second retry, and so on.
+    #[schemars(range(min = 0, max = 10_000))]
     pub retry_interval_ms: u64,
     /// What is tried again: failures by name, and answers of a server by status.
     pub on: Vec<RetryOn>,
     /// How long each try may take to come to the head of its answer; without it, as long as the service lets it.
     #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Duration>")]
     pub per_try_timeout: Option<Duration>,
     /// The most bytes of a request's body that are kept for another try.
     #[serde(with = "size")]
+    #[schemars(with = "schema::Size")]
     pub max_replay_bytes: usize,
     /// The most retries there may be, for a hundred requests.
+    #[schemars(range(min = 0, max = 100))]
     pub budget_percent: u32,
     /// The retries a second that are free beside that, on the average.
+    #[schemars(range(min = 0, max = 1_000_000))]
     pub budget_min_per_second: u32,
     /// Whether requests of every method are sent again, and not only those that may be sent twice.
     pub non_idempotent: bool,

@@ -2,10 +2,11 @@
 
 use super::Settings;
 use crate::config::check::Place;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Takes the first of its prefixes that a path begins with off it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StripPrefixConfig {
     /// The prefixes, each of whole segments: `/api` is none of `/apis`.

@@ -1,10 +1,12 @@
 //! `failover { }`.
 
+use crate::config::schema;
 use crate::config::values::{ErrorStatuses, size};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Another service that is asked where this one has nobody to answer, or answers badly.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FailoverConfig {
     /// The other service.
@@ -15,6 +17,7 @@ pub struct FailoverConfig {
     pub on_status: Vec<ErrorStatuses>,
     /// The most bytes of a request's body that are kept for the other one.
     #[serde(default = "default_replay", with = "size")]
+    #[schemars(with = "schema::Size")]
     pub max_replay_bytes: usize,
 }
 

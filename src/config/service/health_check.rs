@@ -1,14 +1,16 @@
 //! `health_check { }`.
 
 use crate::config::Secret;
+use crate::config::schema;
 use crate::config::values::{FinalStatuses, duration};
 use crate::rule::Protocol;
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Asks each server how it is, at intervals.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthCheckConfig {
     /// How it is asked; where it is absent, `tcp` for servers of TCP, and `http` for others.
@@ -19,13 +21,17 @@ pub struct HealthCheckConfig {
     pub path: Option<String>,
     /// From one question to the next, give or take a tenth.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub interval: Duration,
     /// How long an answer may take, connecting included.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub timeout: Duration,
     /// Bad answers in a row that make a server unhealthy.
+    #[schemars(range(min = 1, max = 100))]
     pub unhealthy_threshold: u32,
     /// Good answers in a row that make it healthy again.
+    #[schemars(range(min = 1, max = 100))]
     pub healthy_threshold: u32,
     /// The statuses of good answers: `204`, or `"200-399"` for all from one to another. For `http`.
     pub status: Vec<FinalStatuses>,
@@ -37,11 +43,12 @@ pub struct HealthCheckConfig {
     pub host: Option<String>,
     /// The port to ask at, where that is not the server's own.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_535))]
     pub port: Option<u16>,
 }
 
 /// How a server is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HealthCheckKind {
     /// A GET, answered with a good status.

@@ -1,14 +1,16 @@
 //! `load_balancer { }`: servers, and how one is chosen.
 
 use super::{ConsistentHashConfig, HealthCheckConfig, OutlierConfig, StickyConfig};
+use crate::config::schema;
 use crate::config::values::{ServerUrl, duration};
 use crate::rule::Protocol;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Servers, and how one is chosen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoadBalancerConfig {
     /// How a server is chosen.
@@ -31,12 +33,15 @@ pub struct LoadBalancerConfig {
     pub sticky: Option<StickyConfig>,
     /// How long the share of a server that is new, or back, takes to grow to what its weight says; 0 for no time.
     #[serde(default, with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub slow_start: Duration,
     /// The most requests at a time for each server; no limit where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub max_in_flight: Option<u32>,
     /// Where less than this share of the servers is available, requests go to all of them; 0 never does.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
     pub panic_threshold_percent: u8,
     /// How long a server may take.
     #[serde(default)]
@@ -84,7 +89,7 @@ fn yes() -> bool {
 }
 
 /// A version of the PROXY protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProxyVersion {
     /// A line of text.
@@ -94,7 +99,7 @@ pub enum ProxyVersion {
 }
 
 /// How a server is chosen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// One after the other.
@@ -113,7 +118,7 @@ pub enum Strategy {
 }
 
 /// One server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
     /// Scheme, host and port: `http`, `https`, `h2c`, `ws`, `wss`; `tcp` for connections.
@@ -135,18 +140,21 @@ fn one() -> u16 {
 }
 
 /// How long a server may take.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TimeoutsConfig {
     /// For a connection to be there, TLS included.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub connect: Duration,
     /// From the end of the request to the head of the answer.
     #[serde(with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub response: Duration,
     /// Between two pieces of a body, and for an idle connection in the pool: 90 seconds where it is absent. For
     /// connections, how long nothing may go in either direction: an hour.
     #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Duration>")]
     pub idle: Option<Duration>,
 }
 
@@ -171,7 +179,7 @@ impl Default for TimeoutsConfig {
 }
 
 /// TLS to servers.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamTlsConfig {
     /// The authorities to believe instead of the system's (PEM).

@@ -25,11 +25,12 @@ pub use sticky::{SameSite, StickyConfig, StickyTo};
 pub use websocket_hub::WebsocketHubConfig;
 
 use crate::rule::Protocol;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 /// What answers the requests of a router: servers, a fixed answer, or a hub, and what is done beside.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServiceConfig {
     /// Servers to forward to.

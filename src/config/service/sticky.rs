@@ -1,12 +1,14 @@
 //! `sticky { }`.
 
+use crate::config::schema;
 use crate::config::values::{Secret, duration};
 use a3s_layers::balance::sticky::{self, Cookie};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Keeps the requests of a session at one server, by a cookie.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StickyConfig {
     /// The name of the cookie.
@@ -21,6 +23,7 @@ pub struct StickyConfig {
         with = "duration::option",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schemars(with = "Option<schema::Duration>")]
     pub ttl: Option<Duration>,
     /// Whether the cookie is sent over TLS only.
     #[serde(default)]
@@ -62,7 +65,7 @@ fn root() -> String {
 }
 
 /// The `SameSite` of a cookie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SameSite {
     /// Never.
@@ -74,7 +77,7 @@ pub enum SameSite {
 }
 
 /// What a session is kept at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StickyTo {
     /// One server, and with it its revision.

@@ -17,8 +17,10 @@ mod outlier;
 mod own_tests;
 mod paths;
 mod proxy_protocol;
+mod redirects;
 mod resilience;
 mod revisions;
+mod schema;
 mod services;
 mod sticky;
 mod tcp;
@@ -61,7 +63,7 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-fn loaded(text: &str) -> Loaded {
+pub(in crate::config) fn loaded(text: &str) -> Loaded {
     load_text(text, &environment)
 }
 

@@ -28,6 +28,7 @@ pub use problem::ValueError;
 pub use rule::RuleText;
 pub use secret::Secret;
 pub(crate) use secret::{NEWTYPE as SECRET, SEVERAL as SECRETS};
+pub(crate) use status::StatusRange;
 pub use status::{AnyStatuses, ErrorStatuses, FinalStatuses};
 pub use texts::Accepted;
 pub use url::{Scheme, ServerUrl};
