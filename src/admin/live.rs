@@ -1,7 +1,9 @@
 //! What the admin API shows: handles that the gateway hands over, and renews at each reload.
 
-use crate::config::{GatewayConfig, Protocol};
+use super::reloads::{Change, History, Problem};
+use crate::config::{Diagnostic, GatewayConfig, Protocol};
 use crate::dispatch::explain::Explainer;
+use crate::serve::tls::Certificates;
 use crate::stack::drain::Drain;
 use crate::stack::udp::Traffic;
 use crate::telemetry::metrics::Metrics;
@@ -14,6 +16,9 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
+
+/// How many warnings of a configuration are kept.
+const MOST_WARNINGS: usize = 1000;
 
 /// Where a gateway is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -36,6 +41,8 @@ pub struct Live {
     state: watch::Sender<State>,
     snapshot: ArcSwap<Snapshot>,
     last_reload: ArcSwapOption<Reload>,
+    history: History,
+    warnings: ArcSwap<Vec<Diagnostic>>,
     metrics: Arc<Metrics>,
 }
 
@@ -65,6 +72,8 @@ pub struct EntrypointHandle {
     pub drain: Arc<Drain>,
     /// What went through, where that is datagrams.
     pub traffic: Option<Arc<Traffic>>,
+    /// Who it says that it is, where it has TLS.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 /// A service.
@@ -121,6 +130,8 @@ impl Live {
             state: watch::channel(State::Created).0,
             snapshot: ArcSwap::default(),
             last_reload: ArcSwapOption::default(),
+            history: History::default(),
+            warnings: ArcSwap::default(),
             metrics,
         }
     }
@@ -156,16 +167,46 @@ impl Live {
         self.snapshot.store(Arc::new(snapshot));
     }
 
-    /// Notes how a reload ended: without problems it took effect.
-    pub fn reloaded(&self, problems: Vec<String>) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    /// Notes that it has started.
+    pub fn started(&self, changes: Vec<Change>) {
+        self.history.note(now(), Vec::new(), changes);
+    }
+
+    /// Notes that a reload took effect, and what it changed.
+    pub fn reloaded(&self, changes: Vec<Change>) {
+        self.note(Vec::new(), changes);
+    }
+
+    /// Notes that a reload was refused, and why.
+    pub fn refused(&self, problems: Vec<Problem>) {
+        self.note(problems, Vec::new());
+    }
+
+    fn note(&self, problems: Vec<Problem>, changes: Vec<Change>) {
         let reload = Reload {
             success: problems.is_empty(),
-            at: now.map_or(0, |now| now.as_secs()),
-            problems,
+            at: now(),
+            problems: problems.iter().map(Problem::to_string).collect(),
         };
         self.metrics.reloaded(reload.success);
+        self.history.note(reload.at, problems, changes);
         self.last_reload.store(Some(Arc::new(reload)));
+    }
+
+    /// The last reloads, the newest first.
+    pub(super) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Shows these warnings of what runs; the first of them, where there are very many.
+    pub fn warn(&self, mut warnings: Vec<Diagnostic>) {
+        warnings.truncate(MOST_WARNINGS);
+        self.warnings.store(Arc::new(warnings));
+    }
+
+    /// The warnings of what runs.
+    pub(super) fn warnings(&self) -> Arc<Vec<Diagnostic>> {
+        self.warnings.load_full()
     }
 
     /// How the last reload ended.
@@ -177,4 +218,10 @@ impl Live {
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }

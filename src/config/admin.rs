@@ -17,6 +17,8 @@ pub struct AdminConfig {
     /// The peers that may ask; empty is all of them.
     #[serde(deserialize_with = "net::list", skip_serializing_if = "Vec::is_empty")]
     pub allowed_ips: Vec<IpNet>,
+    /// Whether there is a page for people at `/dashboard/`.
+    pub dashboard: bool,
 }
 
 impl Default for AdminConfig {
@@ -25,6 +27,7 @@ impl Default for AdminConfig {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)).into(),
             token: None,
             allowed_ips: Vec::new(),
+            dashboard: false,
         }
     }
 }

@@ -12,9 +12,11 @@
 use super::Shared;
 use super::entrypoint::{Bound, Entrypoint, Replaced, bind, end, listen};
 use super::explain::stand_ins;
-use crate::admin::{self, EntrypointHandle, PoolHandle, ServiceHandle, Snapshot, State};
+use crate::admin::{
+    self, Change, EntrypointHandle, PoolHandle, Problem, ServiceHandle, Snapshot, State,
+};
 use crate::compile::{self, Compiled, Kept};
-use crate::config::{Address, GatewayConfig, Protocol};
+use crate::config::{Address, Diagnostic, GatewayConfig, Protocol};
 use crate::dispatch::explain::Explainer;
 use crate::error::{Error, Result};
 use crate::health::Health;
@@ -99,19 +101,37 @@ impl Key {
 }
 
 /// Step 1: every problem that can be seen without the world outside.
-pub(super) fn check(config: &GatewayConfig, types: &compile::CustomTypes) -> Result<()> {
+///
+/// Returns what is probably not meant.
+pub(super) fn check(
+    config: &GatewayConfig,
+    types: &compile::CustomTypes,
+) -> Result<Vec<Diagnostic>> {
     let types: Vec<&str> = types.keys().map(String::as_str).collect();
     let diagnostics = config.check_with(&types);
     if diagnostics.has_errors() {
         return Err(crate::config::ConfigError::from(diagnostics).into());
     }
-    Ok(())
+    Ok(diagnostics.warnings().cloned().collect())
 }
 
 /// Steps 1 and 2.
-fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled> {
-    check(config, &kept.types)?;
-    Ok(compile::compile(config, kept)?)
+fn compile(config: &GatewayConfig, kept: &Kept) -> Result<(Compiled, Vec<Diagnostic>)> {
+    let warnings = check(config, &kept.types)?;
+    Ok((compile::compile(config, kept)?, warnings))
+}
+
+/// Why a configuration does not run, one by one.
+fn problems(error: &Error) -> Vec<Problem> {
+    let world = |line: &str| Problem::World {
+        message: line.to_owned(),
+    };
+    match error {
+        Error::Config(error) => (error.diagnostics().iter())
+            .map(|diagnostic| Problem::Written(Box::new(diagnostic.clone())))
+            .collect(),
+        error => error.to_string().lines().map(world).collect(),
+    }
 }
 
 /// Step 4.
@@ -165,20 +185,22 @@ impl Shared {
         if self.live.state() != State::Running {
             return Err(Error::State("not running"));
         }
-        let result = self.apply(config).await;
-        match &result {
-            Ok(()) => self.live.reloaded(Vec::new()),
-            Err(error) => self.refuse(error),
+        match self.apply(config).await {
+            Ok(changes) => {
+                self.live.reloaded(changes);
+                Ok(())
+            }
+            Err(error) => {
+                self.refuse(&error);
+                Err(error)
+            }
         }
-        result
     }
 
     /// Notes a configuration that does not run; the one that does stays.
     pub(super) fn refuse(&self, error: &Error) {
         tracing::error!("the new configuration is refused, the running one stays: {error}");
-        let problems = error.to_string();
-        self.live
-            .reloaded(problems.lines().map(str::to_owned).collect());
+        self.live.refused(problems(error));
     }
 
     /// What says what becomes of requests, by a configuration that is not to run.
@@ -211,7 +233,8 @@ impl Shared {
         }
     }
 
-    pub(super) async fn apply(&self, config: GatewayConfig) -> Result<()> {
+    /// Runs `config`; tells what is another thing than before. The first one is noted as the start.
+    pub(super) async fn apply(&self, config: GatewayConfig) -> Result<Vec<Change>> {
         let mut running = self.running.lock().await;
         let Some(running) = running.as_mut() else {
             return Err(Error::State("not running"));
@@ -222,10 +245,10 @@ impl Shared {
         };
         let kept = self.kept(Some(running));
         let compiled = off_thread(move || {
-            let compiled = compile(&config, &kept)?;
-            Ok((config, compiled))
+            let (compiled, warnings) = compile(&config, &kept)?;
+            Ok((config, compiled, warnings))
         });
-        let (config, compiled) = compiled.await.inspect_err(end_series)?;
+        let (config, compiled, warnings) = compiled.await.inspect_err(end_series)?;
         let names = followers(&compiled.services);
         let names = names.into_iter().map(|each| each.name).collect();
         let names = running.resolver.prepare(&config.dns, names).await;
@@ -235,8 +258,14 @@ impl Shared {
             Ok((compiled, bound))
         });
         let (compiled, bound) = bound.await.inspect_err(end_series)?;
+        let changes = admin::changes(&self.live.snapshot().config, &config);
+        // Before anybody can ask for them.
+        self.live.warn(warnings);
+        if self.live.state() == State::Created {
+            self.live.started(changes.clone());
+        }
         self.swap(running, config, compiled, names, bound);
-        Ok(())
+        Ok(changes)
     }
 
     /// Steps 5 and 6.
@@ -408,6 +437,8 @@ fn snapshot(config: GatewayConfig, running: &Running, explainer: Arc<Explainer>)
             address: entrypoint.local.to_string(),
             drain: Arc::clone(&entrypoint.drain),
             traffic: entrypoint.traffic().cloned(),
+            certificates: (running.tls.get(&entrypoint.name))
+                .map(|tls| Arc::clone(tls.certificates())),
         });
     let services = config.services.keys().filter_map(|name| {
         let (name, service) = running.services.get_key_value(name.as_str())?;

@@ -34,6 +34,7 @@ pub use decide::{Asks, Decider, Verdict};
 pub use facts::Facts;
 pub use matcher::HostPattern;
 pub(crate) use pattern::regex;
+pub use query::value as query_value;
 
 use expr::Expr;
 use std::fmt;
