@@ -163,6 +163,7 @@ fn it_tells_what_runs_and_what_it_did() {
         "failures": 0,
         "ejections": 0,
         "ejected_until": null,
+        "last_probe": null,
     });
     assert_eq!(server, expected);
 
@@ -375,4 +376,177 @@ fn it_answers_to_the_end_of_the_drain_and_is_not_ready() {
     setup.backend.release();
     assert_eq!(client.join().unwrap().status, 200);
     assert_eq!(setup.gateway.wait(), 0, "{}", setup.gateway);
+}
+
+#[test]
+fn one_of_a_list_is_shown_by_its_name() {
+    let setup = setup("");
+    for (list, name) in [
+        ("entrypoints", "web"),
+        ("routers", "state"),
+        ("services", "backend"),
+    ] {
+        let all = setup.json(list);
+        let all = all.as_array().unwrap();
+        let expected = all.iter().find(|each| each["name"] == name).unwrap();
+        let one = setup.json(&format!("{list}/{name}"));
+        for key in ["name", "rule", "protocol", "service", "address"] {
+            assert_eq!(one[key], expected[key], "{list} {key}");
+        }
+    }
+    for page in [
+        "entrypoints/nope",
+        "routers/nope",
+        "services/nope",
+        "middlewares/nope",
+        "middlewares/%ff",
+    ] {
+        let reply = get(&setup.admin, &format!("/api/gateway/{page}"));
+        assert_eq!(reply.status, 404, "{page}");
+        assert!(reply.body.contains("no such "), "{reply:?}");
+    }
+}
+
+#[test]
+fn a_part_of_a_list_is_shown_and_how_long_it_is() {
+    let setup = setup("");
+    let part = |query: &str| {
+        let reply = get(&setup.admin, &format!("/api/gateway/routers?{query}"));
+        let routers = reply.json();
+        let names = routers.as_array().unwrap().iter();
+        let names: Vec<_> = names.map(|each| each["name"].as_str().unwrap()).collect();
+        let total = reply
+            .head
+            .lines()
+            .find_map(|line| line.strip_prefix("x-total-count: "));
+        (names.join(" "), total.unwrap().trim().to_owned())
+    };
+    for (query, names, total) in [
+        ("", "all state", "2"),
+        ("limit=1", "all", "2"),
+        ("offset=1", "state", "2"),
+        ("offset=9", "", "2"),
+        ("limit=0", "", "2"),
+        ("search=PATHPREFIX(%60%2Fapi", "state", "1"),
+        ("search=admin%40internal", "state", "1"),
+        ("search=nowhere", "", "0"),
+    ] {
+        assert_eq!(part(query), (names.to_owned(), total.to_owned()), "{query}");
+    }
+    let reply = get(&setup.admin, "/api/gateway/services?limit=-1");
+    assert_eq!(reply.status, 400);
+}
+
+#[test]
+fn a_middleware_is_shown_with_those_who_name_it_and_without_its_secrets() {
+    let setup = setup("");
+    let more = "routers \"more\" {\n  rule = \"Path(`/more`)\"\n  service = \"backend\"\n  middlewares = [\"keys\", \"both\"]\n}\nmiddlewares \"keys\" {\n  type = \"api-key\"\n  keys = { ci = \"0123456789abcdef0123456789abcdef\" }\n}\nmiddlewares \"both\" {\n  type = \"chain\"\n  middlewares = [\"keys\"]\n}\n";
+    fs::write(&setup.path, format!("{}{more}", setup.text)).unwrap();
+    let is_there = || get(&setup.admin, "/api/gateway/middlewares/keys").status == 200;
+    eventually("it runs", is_there);
+    let mut keys = setup.json("middlewares/keys");
+    let settings = keys
+        .as_object_mut()
+        .unwrap()
+        .shift_remove("settings")
+        .unwrap();
+    let expected = json!({
+        "name": "keys",
+        "type": "api-key",
+        "routers": ["more"],
+        "entrypoints": [],
+        "chains": ["both"],
+        "uses": 2,
+    });
+    assert_eq!(keys, expected);
+    assert_eq!(settings["type"], "api-key");
+    assert!(
+        !settings.to_string().contains("0123456789abcdef"),
+        "{settings}"
+    );
+}
+
+#[test]
+fn reloads_are_told_with_what_was_wrong_and_what_changed() {
+    let setup = setup("");
+    let [start] = &setup.json("reloads").as_array().unwrap().clone()[..] else {
+        panic!("one start");
+    };
+    assert_eq!(
+        (&start["start"], &start["success"]),
+        (&json!(true), &json!(true))
+    );
+    fs::write(
+        &setup.path,
+        setup.text.replace("\"backend\"\n}", "\"backnd\"\n}"),
+    )
+    .unwrap();
+    eventually("it is refused", || {
+        setup.json("reloads")[0]["success"] == false
+    });
+    let refused = setup.json("reloads")[0].clone();
+    let problems = refused["problems"].as_array().unwrap();
+    let problem = problems.iter().find(|each| each["code"] == "E012").unwrap();
+    assert_eq!(problem["severity"], "error");
+    assert!(problem["file"].as_str().unwrap().ends_with("gateway.hcl"));
+    let line = problem["line"].as_u64().unwrap() as usize;
+    assert!(
+        setup
+            .text
+            .lines()
+            .nth(line - 1)
+            .unwrap()
+            .contains("service = ")
+    );
+    assert!(problem["column"].as_u64().unwrap() > 1);
+    assert!(problem["message"].as_str().unwrap().contains("`backnd`"));
+    assert!(problem["help"].as_str().unwrap().contains("`backend`"));
+    assert_eq!(refused["changes"], json!([]));
+
+    let unused = "middlewares \"unused\" {\n  type = \"strip-prefix\"\n  prefixes = [\"/x\"]\n}\n";
+    let text = setup.text.replace("`/`", "`/y`");
+    fs::write(&setup.path, format!("{text}{unused}")).unwrap();
+    eventually("it runs", || setup.json("reloads")[0]["success"] == true);
+    let changes = json!([
+        { "kind": "router", "name": "all", "change": "changed" },
+        { "kind": "middleware", "name": "unused", "change": "added" },
+    ]);
+    assert_eq!(setup.json("reloads")[0]["changes"], changes);
+    let placed = || setup.json("warnings")[0]["line"].is_u64();
+    eventually("the warnings are those of what runs", placed);
+    let warnings = setup.json("warnings");
+    assert_eq!(warnings.as_array().unwrap().len(), 1, "{warnings}");
+    assert_eq!(warnings[0]["code"], "W004");
+}
+
+#[test]
+fn certificates_are_told_without_their_keys() {
+    let setup = setup("");
+    assert_eq!(setup.json("certificates"), json!([]));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["a.test".to_owned(), "*.b.test".to_owned()];
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    params.not_after = rcgen::date_time_ymd(2026, 1, 1);
+    let certificate = params.self_signed(&key).unwrap();
+    let directory = setup.path.parent().unwrap();
+    let (cert_file, key_file) = (directory.join("a.pem"), directory.join("a.key"));
+    fs::write(&cert_file, certificate.pem()).unwrap();
+    fs::write(&key_file, key.serialize_pem()).unwrap();
+    let tls = format!(
+        "entrypoints \"secure\" {{\n  address = \"127.0.0.1:0\"\n  tls {{\n    cert_file = \"{}\"\n    key_file = \"{}\"\n  }}\n}}\n",
+        cert_file.display(),
+        key_file.display()
+    );
+    fs::write(&setup.path, format!("{}{tls}", setup.text)).unwrap();
+    let is_there = || setup.json("certificates") != json!([]);
+    eventually("it runs", is_there);
+    let expected = json!([{
+        "entrypoint": "secure",
+        "names": ["a.test", "*.b.test"],
+        "default": true,
+        "not_after": 1_767_225_600,
+        "state": "expired",
+    }]);
+    assert_eq!(setup.json("certificates"), expected);
+    assert_eq!(setup.json("entrypoints/secure")["tls"], true);
 }

@@ -1,6 +1,7 @@
 //! What the admin API shows: handles that the gateway hands over, and renews at each reload.
 
-use crate::config::{GatewayConfig, Protocol};
+use super::reloads::{Change, History, Problem};
+use crate::config::{Diagnostic, GatewayConfig, Protocol};
 use crate::dispatch::explain::Explainer;
 use crate::serve::tls::Certificates;
 use crate::stack::drain::Drain;
@@ -17,6 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
+
+/// How many warnings of a configuration are kept.
+const MOST_WARNINGS: usize = 1000;
 
 /// Where a gateway is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -41,6 +45,8 @@ pub struct Live {
     last_reload: ArcSwapOption<Reload>,
     /// When the running configuration took effect, in seconds since 1970.
     running_since: AtomicU64,
+    history: History,
+    warnings: ArcSwap<Vec<Diagnostic>>,
     metrics: Arc<Metrics>,
 }
 
@@ -140,6 +146,8 @@ impl Live {
             snapshot: ArcSwap::default(),
             last_reload: ArcSwapOption::default(),
             running_since: AtomicU64::new(0),
+            history: History::default(),
+            warnings: ArcSwap::default(),
             metrics,
         }
     }
@@ -181,15 +189,46 @@ impl Live {
         self.running_since.load(Ordering::Relaxed)
     }
 
-    /// Notes how a reload ended: without problems it took effect.
-    pub fn reloaded(&self, problems: Vec<String>) {
+    /// Notes that it has started.
+    pub fn started(&self, changes: Vec<Change>) {
+        self.history.note(now(), Vec::new(), changes);
+    }
+
+    /// Notes that a reload took effect, and what it changed.
+    pub fn reloaded(&self, changes: Vec<Change>) {
+        self.note(Vec::new(), changes);
+    }
+
+    /// Notes that a reload was refused, and why.
+    pub fn refused(&self, problems: Vec<Problem>) {
+        self.note(problems, Vec::new());
+    }
+
+    fn note(&self, problems: Vec<Problem>, changes: Vec<Change>) {
         let reload = Reload {
             success: problems.is_empty(),
             at: now(),
-            problems,
+            problems: problems.iter().map(Problem::to_string).collect(),
         };
         self.metrics.reloaded(reload.success);
+        self.history.note(reload.at, problems, changes);
         self.last_reload.store(Some(Arc::new(reload)));
+    }
+
+    /// The last reloads, the newest first.
+    pub(super) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Shows these warnings of what runs; the first of them, where there are very many.
+    pub fn warn(&self, mut warnings: Vec<Diagnostic>) {
+        warnings.truncate(MOST_WARNINGS);
+        self.warnings.store(Arc::new(warnings));
+    }
+
+    /// The warnings of what runs.
+    pub(super) fn warnings(&self) -> Arc<Vec<Diagnostic>> {
+        self.warnings.load_full()
     }
 
     /// How the last reload ended.

@@ -1,11 +1,16 @@
 //! The admin API: what runs, as JSON, on a listener of its own or behind a router (`admin@internal`).
 //!
-//! It reads handles. All that it changes is whether a server is drained, and that on its own listener only, with a
+//! It reads handles, and so does the page for people, through it. All that it changes is whether a server is drained, and that on its own listener only, with a
 //! token.
 
 mod access;
+mod certificates;
+mod dashboard;
 mod explain;
+mod list;
 mod live;
+mod middlewares;
+mod reloads;
 mod scrape;
 mod servers;
 mod views;
@@ -13,6 +18,7 @@ mod views;
 pub use live::{
     EntrypointHandle, Live, MiddlewareHandle, PoolHandle, Reload, ServiceHandle, Snapshot, State,
 };
+pub use reloads::{Change, Problem, changes};
 pub use views::{Health, ServiceHealth};
 
 use crate::stack::HttpService;
@@ -51,14 +57,27 @@ fn pages(live: &Arc<Live>, server: MethodRouter<Arc<Live>>) -> Router {
         .route("/api/gateway/metrics", get(views::metrics))
         .route("/api/gateway/config", get(views::config))
         .route("/api/gateway/entrypoints", get(views::entrypoints))
+        .route("/api/gateway/entrypoints/{name}", get(views::entrypoint))
         .route("/api/gateway/routers", get(views::routers))
+        .route("/api/gateway/routers/{name}", get(views::router))
         .route("/api/gateway/services", get(servers::services))
+        .route("/api/gateway/services/{service}", get(servers::service))
         .route("/api/gateway/services/{service}/servers/{server}", server)
-        .route("/api/gateway/middlewares", get(views::middlewares))
+        .route("/api/gateway/middlewares", get(middlewares::middlewares))
+        .route(
+            "/api/gateway/middlewares/{name}",
+            get(middlewares::middleware),
+        )
+        .route("/api/gateway/certificates", get(certificates::certificates))
+        .route("/api/gateway/reloads", get(views::reloads))
+        .route("/api/gateway/warnings", get(views::warnings))
         .route("/api/gateway/explain", get(explain::explain))
         .layer(from_fn_with_state(Arc::clone(live), access::require_token))
         .route("/ready", get(views::ready))
         .route("/live", get(views::live))
+        .route("/dashboard", get(dashboard::slash))
+        .route("/dashboard/", get(dashboard::page))
+        .route("/dashboard/{file}", get(dashboard::file))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(from_fn_with_state(

@@ -1,7 +1,9 @@
 //! Services and their servers: how each stands, and draining one by hand.
 
-use super::live::{Live, ServiceHandle};
-use crate::config::GatewayConfig;
+use super::list::{Part, one};
+use super::live::{Live, ServiceHandle, Snapshot};
+use super::views::Name;
+use crate::config::{GatewayConfig, ServiceConfig};
 use crate::stack::{Request, Response};
 use crate::upstream::hub::Hub;
 use crate::upstream::{ConnectionCounts, Server};
@@ -42,39 +44,79 @@ enum Wanted {
 
 type Names = Result<Path<(String, String)>, PathRejection>;
 
-pub(super) async fn services(Of(live): Of<Arc<Live>>) -> Json<Value> {
+pub(super) async fn services(Of(live): Of<Arc<Live>>, part: Part) -> Response {
     let snapshot = live.snapshot();
-    let list = snapshot.services.iter().map(|service| {
-        let mut shown = Map::new();
-        shown.insert("name".to_owned(), json!(service.name));
-        let (key, value) = pools(service);
-        shown.insert(key.to_owned(), value);
-        if let Some(course) = &service.failover {
-            let config = snapshot.config.services.get(&*service.name);
-            let other = config.and_then(|config| config.failover.as_ref());
-            let failover = json!({
-                "service": other.map(|other| &other.service),
-                "active": course.is_active(),
-                "requests": course.requests(),
-            });
-            shown.insert("failover".to_owned(), failover);
-        }
-        if service.connections.is_none() {
-            let totals = live.metrics().service_totals(&service.name);
-            shown.extend(super::views::exchanges(&totals));
-        }
-        if let Some(counts) = &service.mirror {
-            shown.insert("mirror".to_owned(), mirror(counts));
-        }
-        if let Some(hub) = &service.hub {
-            shown.insert("websocket_hub".to_owned(), websocket_hub(hub));
-        }
-        if let Some(counts) = &service.connections {
-            shown.insert("connections".to_owned(), connections(counts));
-        }
-        Value::Object(shown)
+    let is_wanted = |service: &&ServiceHandle| {
+        part.has([&*service.name])
+            || (service.servers().iter()).any(|server| part.has([server.endpoint.id()]))
+    };
+    part.list(&snapshot.services, is_wanted, |service| {
+        show_service(&live, &snapshot, service)
+    })
+}
+
+pub(super) async fn service(Of(live): Of<Arc<Live>>, name: Name) -> Response {
+    let snapshot = live.snapshot();
+    let mut all = snapshot.services.iter();
+    let found = name.ok().and_then(|Path(name)| {
+        let service = all.find(|each| *each.name == *name)?;
+        Some(show_service(&live, &snapshot, service))
     });
-    Json(list.collect())
+    one(found, "no such service")
+}
+
+fn show_service(live: &Live, snapshot: &Snapshot, service: &ServiceHandle) -> Value {
+    let config = snapshot.config.services.get(&*service.name);
+    let mut shown = Map::new();
+    shown.insert("name".to_owned(), json!(service.name));
+    let (key, value) = pools(service, config);
+    shown.insert(key.to_owned(), value);
+    if let Some(is_panic) = panics(service, config) {
+        shown.insert("panic".to_owned(), json!(is_panic));
+    }
+    if let Some(course) = &service.failover {
+        let other = config.and_then(|config| config.failover.as_ref());
+        let failover = json!({
+            "service": other.map(|other| &other.service),
+            "active": course.is_active(),
+            "requests": course.requests(),
+        });
+        shown.insert("failover".to_owned(), failover);
+    }
+    if service.connections.is_none() {
+        let totals = live.metrics().service_totals(&service.name);
+        shown.extend(super::views::exchanges(&totals));
+    }
+    if let Some(counts) = &service.mirror {
+        shown.insert("mirror".to_owned(), mirror(counts));
+    }
+    if let Some(hub) = &service.hub {
+        shown.insert("websocket_hub".to_owned(), websocket_hub(hub));
+    }
+    if let Some(counts) = &service.connections {
+        shown.insert("connections".to_owned(), connections(counts));
+    }
+    Value::Object(shown)
+}
+
+/// Whether a pool of it has so few servers that are well that it asks them all, as its balance does; none where no
+/// threshold is set.
+fn panics(service: &ServiceHandle, config: Option<&ServiceConfig>) -> Option<bool> {
+    let balancer = config?.load_balancer.as_ref()?;
+    let threshold = usize::from(balancer.panic_threshold_percent);
+    let mut pools = service.pools.iter();
+    (threshold > 0).then(|| {
+        pools.any(|pool| {
+            let servers = pool.servers.list();
+            let weighted = servers.iter().filter(|server| server.weight > 0);
+            let (mut all, mut available) = (0, 0);
+            for server in weighted {
+                all += 1;
+                available += usize::from(server.endpoint.is_available());
+            }
+            available * 100 < threshold * all
+        })
+    })
 }
 
 fn connections(counts: &ConnectionCounts) -> Value {
@@ -119,14 +161,20 @@ fn websocket_hub(hub: &Hub) -> Value {
 }
 
 /// The servers of a service, by revision if it has revisions.
-fn pools(service: &ServiceHandle) -> (&'static str, Value) {
+fn pools(service: &ServiceHandle, config: Option<&ServiceConfig>) -> (&'static str, Value) {
     let is_split = service.pools.iter().any(|pool| pool.revision.is_some());
     if !is_split {
         return ("servers", service.servers().iter().map(view).collect());
     }
     let revisions = service.pools.iter().map(|pool| {
         let servers: Value = pool.servers.list().iter().map(view).collect();
-        json!({ "name": pool.revision, "servers": servers })
+        let mut known = config.iter().flat_map(|config| &config.revisions);
+        let known = known.find(|each| pool.revision.as_deref() == Some(&*each.name));
+        json!({
+            "name": pool.revision,
+            "traffic_percent": known.map(|each| each.traffic_percent),
+            "servers": servers,
+        })
     });
     ("revisions", revisions.collect())
 }
@@ -152,6 +200,10 @@ fn view(
         "failures": endpoint.failures(),
         "ejections": endpoint.ejections(),
         "ejected_until": endpoint.ejected_until().map(seconds),
+        "last_probe": endpoint.last_probe().map(|probe| json!({
+            "at": seconds(probe.at),
+            "fault": probe.fault,
+        })),
         "ewma_ms": endpoint.ewma().map(|ewma| ewma.as_micros() as f64 / 1e3),
     })
 }

@@ -1,15 +1,18 @@
 //! The answers of the admin API.
 
-use super::live::{Live, PoolHandle, Reload, ServiceHandle, State};
+use super::list::{Part, one};
+use super::live::{EntrypointHandle, Live, PoolHandle, Reload, ServiceHandle, Snapshot, State};
 use super::scrape::form_of;
-use crate::config::{self, ServiceConfig};
+use crate::config::{self, RouterConfig, ServiceConfig};
 use crate::rule::Protocol;
+use crate::stack::Response;
 use crate::stack::drain::Drain;
 use crate::stack::udp::Traffic;
 use crate::telemetry::metrics::Totals;
 use crate::upstream::Server;
 use axum::Json;
-use axum::extract::State as Of;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State as Of};
 use axum::response::IntoResponse;
 use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, StatusCode};
@@ -17,6 +20,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// What the path of a page names.
+pub(super) type Name = Result<Path<String>, PathRejection>;
 
 /// How the gateway is.
 #[derive(Debug, Clone, Serialize)]
@@ -126,32 +132,44 @@ pub(super) async fn config(Of(live): Of<Arc<Live>>) -> impl IntoResponse {
     Json(live.snapshot().config.as_ref().clone())
 }
 
-pub(super) async fn entrypoints(Of(live): Of<Arc<Live>>) -> Json<Value> {
+pub(super) async fn entrypoints(Of(live): Of<Arc<Live>>, part: Part) -> Response {
     let snapshot = live.snapshot();
-    let list = snapshot.entrypoints.iter().map(|entrypoint| {
-        let mut shown = json!({
-            "name": entrypoint.name,
-            "protocol": entrypoint.protocol,
-            "address": entrypoint.address,
-        });
-        if entrypoint.protocol == config::Protocol::Http {
-            let totals = live.metrics().entrypoint_totals(&entrypoint.name);
-            shown
-                .as_object_mut()
-                .into_iter()
-                .for_each(|shown| shown.extend(exchanges(&totals)));
-        }
-        let open = entrypoint.drain.open();
-        match &entrypoint.traffic {
-            None => {
-                shown["open_connections"] = open.into();
-                shown["refused_connections"] = refused(&entrypoint.drain);
-            }
-            Some(traffic) => shown["udp"] = datagrams(open, traffic),
-        }
-        shown
+    let is_wanted = |each: &&EntrypointHandle| part.has([&*each.name, &*each.address]);
+    part.list(&snapshot.entrypoints, is_wanted, |each| {
+        show_entrypoint(&live, each)
+    })
+}
+
+pub(super) async fn entrypoint(Of(live): Of<Arc<Live>>, name: Name) -> Response {
+    let snapshot = live.snapshot();
+    let mut all = snapshot.entrypoints.iter();
+    let found = name.ok().and_then(|Path(name)| {
+        let found = all.find(|each| *each.name == *name)?;
+        Some(show_entrypoint(&live, found))
     });
-    Json(list.collect())
+    one(found, "no such entrypoint")
+}
+
+fn show_entrypoint(live: &Live, entrypoint: &EntrypointHandle) -> Value {
+    let mut shown = json!({
+        "name": entrypoint.name,
+        "protocol": entrypoint.protocol,
+        "address": entrypoint.address,
+        "tls": entrypoint.certificates.is_some(),
+    });
+    if entrypoint.protocol == config::Protocol::Http {
+        let totals = live.metrics().entrypoint_totals(&entrypoint.name);
+        add(&mut shown, exchanges(&totals));
+    }
+    let open = entrypoint.drain.open();
+    match &entrypoint.traffic {
+        None => {
+            shown["open_connections"] = open.into();
+            shown["refused_connections"] = refused(&entrypoint.drain);
+        }
+        Some(traffic) => shown["udp"] = datagrams(open, traffic),
+    }
+    shown
 }
 
 fn refused(drain: &Drain) -> Value {
@@ -178,46 +196,57 @@ fn datagrams(open: usize, traffic: &Traffic) -> Value {
     })
 }
 
-pub(super) async fn routers(Of(live): Of<Arc<Live>>) -> Json<Value> {
+pub(super) async fn routers(Of(live): Of<Arc<Live>>, part: Part) -> Response {
     let snapshot = live.snapshot();
-    let config = &snapshot.config;
-    let list = config.routers.iter().map(|(name, router)| {
-        let protocol = config.protocol_of(router).unwrap_or(Protocol::Http);
-        let mut shown = json!({
-            "name": name,
-            "rule": router.rule.as_str(),
-            "priority": router.rank(protocol),
-            "service": router.service,
-            "entrypoints": router.entrypoints,
-            "middlewares": router.middlewares,
-        });
-        if protocol == Protocol::Http {
-            let totals = live.metrics().router_totals(name, &router.service);
-            shown
-                .as_object_mut()
-                .into_iter()
-                .for_each(|shown| shown.extend(exchanges(&totals)));
-        }
-        shown
-    });
-    Json(list.collect())
+    let is_wanted = |(name, router): &(&String, &RouterConfig)| {
+        let texts = [&**name, router.rule.as_str(), &*router.service];
+        part.has((texts.into_iter()).chain(router.middlewares.iter().map(String::as_str)))
+    };
+    part.list(&snapshot.config.routers, is_wanted, |(name, router)| {
+        show_router(&live, &snapshot, name, router)
+    })
 }
 
-pub(super) async fn middlewares(Of(live): Of<Arc<Live>>) -> Json<Value> {
+pub(super) async fn router(Of(live): Of<Arc<Live>>, name: Name) -> Response {
     let snapshot = live.snapshot();
-    let config = &snapshot.config;
-    let list = config.middlewares.iter().map(|(name, middleware)| {
-        let uses = |list: &[String]| list.contains(name);
-        let routers = config.routers.iter();
-        let entrypoints = config.entrypoints.iter();
-        json!({
-            "name": name,
-            "type": middleware.kind(),
-            "routers": routers.filter(|(_, each)| uses(&each.middlewares)).map(|(name, _)| name).collect::<Vec<_>>(),
-            "entrypoints": entrypoints.filter(|(_, each)| uses(&each.middlewares)).map(|(name, _)| name).collect::<Vec<_>>(),
-        })
+    let found = name.ok().and_then(|Path(name)| {
+        let router = snapshot.config.routers.get(&name)?;
+        Some(show_router(&live, &snapshot, &name, router))
     });
-    Json(list.collect())
+    one(found, "no such router")
+}
+
+fn show_router(live: &Live, snapshot: &Snapshot, name: &str, router: &RouterConfig) -> Value {
+    let config = &snapshot.config;
+    let protocol = config.protocol_of(router).unwrap_or(Protocol::Http);
+    let mut shown = json!({
+        "name": name,
+        "rule": router.rule.as_str(),
+        "priority": router.rank(protocol),
+        "service": router.service,
+        "entrypoints": router.entrypoints,
+        "middlewares": router.middlewares,
+    });
+    if protocol == Protocol::Http {
+        let totals = live.metrics().router_totals(name, &router.service);
+        add(&mut shown, exchanges(&totals));
+    }
+    shown
+}
+
+/// More of what is an object.
+fn add(shown: &mut Value, more: impl IntoIterator<Item = (String, Value)>) {
+    if let Some(shown) = shown.as_object_mut() {
+        shown.extend(more);
+    }
+}
+
+pub(super) async fn reloads(Of(live): Of<Arc<Live>>) -> Json<Value> {
+    Json(live.history().shown())
+}
+
+pub(super) async fn warnings(Of(live): Of<Arc<Live>>) -> Json<Value> {
+    Json(json!(*live.warnings()))
 }
 
 /// What is shown of the exchanges of an entrypoint, a router or a service.

@@ -12,7 +12,7 @@ use crate::serve::tls::{Agreed, Certificates, Terms};
 use crate::stack::asked::Asked;
 use crate::stack::client_auth::ClientAuth;
 use crate::stack::crypto::provider;
-use crate::stack::identity::Identity;
+use crate::stack::identity::{Identity, SOON};
 use crate::stack::names::Names;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
@@ -28,8 +28,7 @@ pub type AllTls = HashMap<Arc<str>, Tls>;
 /// The application protocols of HTTP, the best first.
 const HTTP: [&str; 2] = ["h2", "http/1.1"];
 
-/// How long before its end a certificate is warned of, and how often.
-const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How often a certificate is warned of that is about to end.
 const REMIND: Duration = Duration::from_secs(24 * 3600);
 
 /// What routers ask of clients who come to their names.

@@ -20,6 +20,8 @@ pub struct AdminConfig {
     #[serde(deserialize_with = "net::list", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<schema::Network>")]
     pub allowed_ips: Vec<IpNet>,
+    /// Whether there is a page for people at `/dashboard/`.
+    pub dashboard: bool,
 }
 
 impl Default for AdminConfig {
@@ -28,6 +30,7 @@ impl Default for AdminConfig {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)).into(),
             token: None,
             allowed_ips: Vec::new(),
+            dashboard: false,
         }
     }
 }

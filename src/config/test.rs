@@ -166,6 +166,7 @@ impl GatewayConfig {
                 place: noted.and_then(|noted| noted.place.clone()),
                 label: None,
                 help: failure.why.clone(),
+                example: None,
                 also: Vec::new(),
             });
         }

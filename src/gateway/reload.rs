@@ -15,10 +15,13 @@ use super::entrypoint::{Bound, Entrypoint, Replaced, bind, end, listen};
 use super::explain::stand_ins;
 use super::prove::prove;
 use crate::admin::{
-    self, EntrypointHandle, MiddlewareHandle, PoolHandle, ServiceHandle, Snapshot, State,
+    self, Change, EntrypointHandle, MiddlewareHandle, PoolHandle, Problem, ServiceHandle, Snapshot,
+    State,
 };
 use crate::compile::{self, Compiled, Kept};
-use crate::config::{Address, ConfigError, Diagnostics, GatewayConfig, MiddlewareConfig, Protocol};
+use crate::config::{
+    Address, ConfigError, Diagnostic, Diagnostics, GatewayConfig, MiddlewareConfig, Protocol,
+};
 use crate::dispatch::explain::Explainer;
 use crate::error::{Error, Result};
 use crate::health::Health;
@@ -115,9 +118,17 @@ impl Key {
 }
 
 /// Step 1: every problem that can be seen without the world outside.
-pub(super) fn check(config: &GatewayConfig, types: &compile::CustomTypes) -> Result<()> {
+///
+/// Returns what is probably not meant.
+pub(super) fn check(
+    config: &GatewayConfig,
+    types: &compile::CustomTypes,
+) -> Result<Vec<Diagnostic>> {
     let types: Vec<&str> = types.keys().map(String::as_str).collect();
-    or_refused(config.check_errors(&types))
+    let diagnostics = config.check_errors(&types);
+    let warnings = diagnostics.warnings().cloned().collect();
+    or_refused(diagnostics)?;
+    Ok(warnings)
 }
 
 /// Step 2: what the configuration expects of itself, from a beginning of its own: nothing that runs has a say in it.
@@ -138,6 +149,19 @@ pub(super) fn or_refused(diagnostics: Diagnostics) -> Result<()> {
     match diagnostics.has_errors() {
         true => Err(ConfigError::from(diagnostics).into()),
         false => Ok(()),
+    }
+}
+
+/// Why a configuration does not run, one by one.
+fn problems(error: &Error) -> Vec<Problem> {
+    let world = |line: &str| Problem::World {
+        message: line.to_owned(),
+    };
+    match error {
+        Error::Config(error) => (error.diagnostics().iter())
+            .map(|diagnostic| Problem::Written(Box::new(diagnostic.clone())))
+            .collect(),
+        error => error.to_string().lines().map(world).collect(),
     }
 }
 
@@ -192,20 +216,22 @@ impl Shared {
         if self.live.state() != State::Running {
             return Err(Error::State("not running"));
         }
-        let result = self.apply(config).await;
-        match &result {
-            Ok(()) => self.live.reloaded(Vec::new()),
-            Err(error) => self.refuse(error),
+        match self.apply(config).await {
+            Ok(changes) => {
+                self.live.reloaded(changes);
+                Ok(())
+            }
+            Err(error) => {
+                self.refuse(&error);
+                Err(error)
+            }
         }
-        result
     }
 
     /// Notes a configuration that does not run; the one that does stays.
     pub(super) fn refuse(&self, error: &Error) {
         tracing::error!("the new configuration is refused, the running one stays: {error}");
-        let problems = error.to_string();
-        self.live
-            .reloaded(problems.lines().map(str::to_owned).collect());
+        self.live.refused(problems(error));
     }
 
     /// What says what becomes of requests, by a configuration that is not to run.
@@ -239,7 +265,8 @@ impl Shared {
         }
     }
 
-    pub(super) async fn apply(&self, config: GatewayConfig) -> Result<()> {
+    /// Runs `config`; tells what is another thing than before. The first one is noted as the start.
+    pub(super) async fn apply(&self, config: GatewayConfig) -> Result<Vec<Change>> {
         let mut running = self.running.lock().await;
         let Some(running) = running.as_mut() else {
             return Err(Error::State("not running"));
@@ -251,12 +278,12 @@ impl Shared {
         let kept = self.kept(Some(running));
         let apart = self.apart(&config);
         let compiled = off_thread(move || {
-            check(&config, &kept.types)?;
+            let warnings = check(&config, &kept.types)?;
             test(&config, &apart)?;
             let compiled = compile::compile(&config, &kept)?;
-            Ok((config, compiled))
+            Ok((config, compiled, warnings))
         });
-        let (config, compiled) = compiled.await.inspect_err(end_series)?;
+        let (config, compiled, warnings) = compiled.await.inspect_err(end_series)?;
         let names = followers(&compiled.services);
         let names = names.into_iter().map(|each| each.name).collect();
         let names = running.resolver.prepare(&config.dns, names).await;
@@ -266,8 +293,14 @@ impl Shared {
             Ok((compiled, bound))
         });
         let (compiled, bound) = bound.await.inspect_err(end_series)?;
+        let changes = admin::changes(&self.live.snapshot().config, &config);
+        // Before anybody can ask for them.
+        self.live.warn(warnings);
+        if self.live.state() == State::Created {
+            self.live.started(changes.clone());
+        }
         self.swap(running, config, compiled, names, bound);
-        Ok(())
+        Ok(changes)
     }
 
     /// Steps 6 and 7.

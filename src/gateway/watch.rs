@@ -23,11 +23,16 @@ async fn follow(shared: Arc<Shared>, mut fragments: mpsc::Receiver<Fragment>) {
     let mut is_first = true;
     while let Some(Fragment { loaded, .. }) = fragments.recv().await {
         let running = Arc::clone(&shared.live.snapshot().config);
+        // With their places, which are not known of a configuration that is handed over.
+        let warnings = || loaded.diagnostics.warnings().cloned().collect();
+        let is_running = loaded.config.as_ref() == Some(&*running);
+        if is_running {
+            shared.live.warn(warnings());
+        }
         // The files as they were at the start, or a moment later: nobody asked for what changed in that moment.
         if std::mem::take(&mut is_first) && !running.providers.file.watch {
             continue;
         }
-        let is_running = loaded.config.as_ref() == Some(&*running);
         // Those of the configuration that runs have been told.
         for warning in loaded.diagnostics.warnings().filter(|_| !is_running) {
             tracing::warn!("{warning}");
@@ -41,7 +46,12 @@ async fn follow(shared: Arc<Shared>, mut fragments: mpsc::Receiver<Fragment>) {
                 }
             }
             // How it went is noted and logged there.
-            Some(config) => drop(shared.reload(config).await),
+            Some(config) => {
+                let warnings = warnings();
+                if shared.reload(config).await.is_ok() {
+                    shared.live.warn(warnings);
+                }
+            }
             None => shared.refuse(&ConfigError::from(loaded.diagnostics).into()),
         }
     }

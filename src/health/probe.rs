@@ -124,6 +124,10 @@ impl Asked {
         let change = known.verdict.note(answer.is_ok(), unhealthy, healthy);
         // They all have one name.
         let server = known.endpoints.first().map_or("", |endpoint| endpoint.id());
+        for endpoint in &known.endpoints {
+            let fault = answer.as_ref().err();
+            endpoint.probed(fault.map(|fault| fault.to_string().into()));
+        }
         match answer {
             Ok(()) => {
                 if change.turned {

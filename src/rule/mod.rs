@@ -37,6 +37,7 @@ pub use decide::{Asks, Decider, Verdict};
 pub use facts::Facts;
 pub use matcher::HostPattern;
 pub(crate) use pattern::regex;
+pub use query::value as query_value;
 pub use survey::{Finding, survey};
 pub use table::{Route, Table};
 pub use witness::{Example, Sees};

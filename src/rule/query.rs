@@ -23,6 +23,18 @@ pub(super) fn some(query: &str, key: &str, mut test: impl FnMut(&[u8]) -> bool) 
         })
 }
 
+/// The first value that `key` has in `query`, decoded. None where there is none, or none that is UTF-8.
+pub fn value(query: &str, key: &str) -> Option<String> {
+    let mut found = None;
+    some(query, key, |raw| {
+        decoded(raw, |bytes| {
+            found = std::str::from_utf8(bytes).ok().map(str::to_owned);
+            found.is_some()
+        })
+    });
+    found
+}
+
 /// Whether `raw`, decoded, is `text`.
 pub(super) fn equal(raw: &[u8], text: &str) -> bool {
     Decoded(raw).eq(text.bytes().map(Ok))

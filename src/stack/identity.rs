@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+/// How long before its end a certificate is warned of.
+pub const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
 /// A certificate chain and its key, and what the certificate says of itself.
 #[derive(Clone)]
 pub struct Identity {

@@ -92,3 +92,44 @@ fn environment() -> PathBuf {
     std::fs::write(done, wanted).expect("a directory that was just made");
     python
 }
+
+/// The browser that Node's programs drive.
+const PLAYWRIGHT: &str = "playwright-core@1.65.1";
+
+/// Runs a program of `tests/node/`; it finds a browser in `CHROMIUM`, and what drives one below
+/// `NODE_PACKAGES`.
+pub fn node(script: &str) -> Command {
+    static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
+    let mut command = Command::new(program("node", "nodejs"));
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node");
+    command
+        .arg(scripts.join(script))
+        .env("CHROMIUM", program("chromium", "chromium"))
+        .env("NODE_PACKAGES", PACKAGES.get_or_init(node_packages));
+    command
+}
+
+/// A directory of our own, beside what Cargo builds, with the packages in it. It is made once.
+fn node_packages() -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("node");
+    let done = directory.join("packages");
+    if std::fs::read_to_string(&done).is_ok_and(|installed| installed == PLAYWRIGHT) {
+        return directory;
+    }
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let mut npm = Command::new(program("npm", "npm"));
+    npm.args([
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--no-save",
+        "--silent",
+    ]);
+    npm.arg("--prefix").arg(&directory).arg(PLAYWRIGHT);
+    // The browser is Debian's.
+    npm.env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1");
+    let status = npm.status().expect("a program that runs");
+    assert!(status.success(), "npm install {PLAYWRIGHT}: failed");
+    std::fs::write(done, PLAYWRIGHT).expect("a directory that was just made");
+    directory
+}

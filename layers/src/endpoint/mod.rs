@@ -17,9 +17,11 @@
 mod latency;
 mod passive;
 mod place;
+mod probed;
 mod standing;
 
 pub use place::{AwaitedBody, InFlight, PlaceLayer, Placed, Seated};
+pub use probed::LastProbe;
 pub use standing::{Standing, Trouble};
 
 pub(crate) use passive::Fault;
@@ -27,6 +29,7 @@ pub(crate) use standing::changes;
 
 use latency::Latency;
 use passive::Passive;
+use probed::Probed;
 use standing::Troubles;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -56,6 +59,7 @@ pub struct Endpoint {
     latency: Latency,
     /// Milliseconds from its making to when it began to take traffic, and one more; 0 where it is not new to it.
     began: AtomicU64,
+    probed: Probed,
 }
 
 impl Endpoint {
@@ -72,6 +76,7 @@ impl Endpoint {
             made: Instant::now(),
             latency: Latency::default(),
             began: AtomicU64::new(0),
+            probed: Probed::default(),
         })
     }
 
