@@ -4,6 +4,7 @@ use super::diagnostic::{Diagnostic, Diagnostics};
 use super::values::{STAND_IN, Secret, ValueError, parsed};
 use super::{Code, GatewayConfig};
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 pub const NO_ROUTER: &str = "none";
 
 /// A request, and what is expected of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TestConfig {
     /// The request.
@@ -21,7 +22,7 @@ pub struct TestConfig {
 }
 
 /// A request that nobody sends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TestRequestConfig {
     /// Its method.
@@ -34,6 +35,7 @@ pub struct TestRequestConfig {
     pub headers: IndexMap<String, Secret>,
     /// The address that it comes from.
     #[serde(default = "localhost", deserialize_with = "address")]
+    #[schemars(with = "String")]
     pub client_ip: IpAddr,
     /// The server name in the TLS handshake, where it is not the URL's host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,7 +49,7 @@ pub struct TestRequestConfig {
 }
 
 /// What is expected of a request.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpectConfig {
     /// The router that it finds; `none` for none.
@@ -58,6 +60,7 @@ pub struct ExpectConfig {
     pub service: Option<String>,
     /// The status of an answer that the gateway gives itself; a server is not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 599))]
     pub status: Option<u16>,
     /// Headers of that answer, or those that the gateway adds to a server's; an empty value is for one that is not
     /// there.
@@ -66,7 +69,7 @@ pub struct ExpectConfig {
 }
 
 /// What becomes of a configuration whose tests fail.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnTestFailure {
     /// It is refused.

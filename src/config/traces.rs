@@ -2,13 +2,15 @@
 
 use super::values::duration;
 use super::{HttpUrl, Secret, UpstreamTlsConfig};
+use crate::config::schema;
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Traces of requests, sent to a collector by OTLP; without the block there are none, and the headers of traces pass as
 /// they came.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TracingConfig {
     /// The collector: `http://collector:4317` as a rule for `grpc`, `http://collector:4318` for `http`, to which
@@ -19,6 +21,7 @@ pub struct TracingConfig {
     pub protocol: OtlpProtocol,
     /// The part of the requests whose traces are recorded, where whoever sent one has not decided, from 0 to 1.
     #[serde(default = "sample")]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub sample: f64,
     /// The name of this gateway in traces.
     #[serde(default = "service_name")]
@@ -28,6 +31,7 @@ pub struct TracingConfig {
     pub headers: IndexMap<String, Secret>,
     /// How long the collector may take to answer, before it is asked again.
     #[serde(default = "timeout", with = "duration")]
+    #[schemars(with = "schema::Duration")]
     pub timeout: Duration,
     /// How many spans may wait to be sent; those past them are lost, and counted.
     #[serde(default = "queue")]
@@ -38,7 +42,7 @@ pub struct TracingConfig {
 }
 
 /// A protocol of OTLP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OtlpProtocol {
     /// gRPC.

@@ -1,9 +1,10 @@
 //! The fields of a line of the access log.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A field of a line of the access log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogField {
     /// When the request came, in RFC 3339.

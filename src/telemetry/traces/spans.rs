@@ -1,9 +1,9 @@
 //! The spans of one request, made when it is over.
 
-use crate::stack::reason;
 use super::acted::{Act, Acted, acted};
 use super::attributes::{Attributes, lossy, name_of, version};
 use super::tracer::Traced;
+use crate::stack::reason;
 use crate::telemetry::RouteSignals;
 use a3s_layers::journal::{Course, CourseNotes, Journal, Try};
 use a3s_layers::observe::{End, Outcome, Traffic};
@@ -67,7 +67,9 @@ fn error() -> Option<Status> {
 /// What went wrong with a request as its client sees it; an answer of the 4xx is the client's own doing.
 fn failure_of(traced: &Traced, outcome: &Outcome) -> Option<String> {
     match (outcome.status, outcome.end) {
-        (Some(status), _) if status.is_server_error() => Some(told(traced.reason.as_deref(), status)),
+        (Some(status), _) if status.is_server_error() => {
+            Some(told(traced.reason.as_deref(), status))
+        }
         (_, End::Failed) => {
             let reason = traced.reason.as_deref();
             Some(reason.unwrap_or(reason::RESPONSE_CUT).to_owned())
