@@ -278,7 +278,7 @@ async fn only_who_may_drains_and_only_what_there_is() {
         (
             "a whole service",
             put("/api/gateway/services/backend", drain),
-            404,
+            405,
         ),
         ("all services", put("/api/gateway/services", drain), 405),
     ] {

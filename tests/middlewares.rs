@@ -153,8 +153,9 @@ async fn the_admin_api_lists_middlewares_and_hides_values_for_requests() {
         .start()
         .await;
     let list = gateway.admin("/api/gateway/middlewares").await;
-    let expected =
-        json!([{ "name": "token", "type": "headers", "routers": ["all"], "entrypoints": [] }]);
+    let expected = json!([{
+        "name": "token", "type": "headers", "routers": ["all"], "entrypoints": [], "chains": [], "uses": 1,
+    }]);
     assert_eq!(list, expected);
     let config = gateway.admin("/api/gateway/config").await;
     assert_eq!(config["middlewares"]["token"]["type"], "headers");

@@ -59,8 +59,9 @@ enum Verb {
         #[command(flatten)]
         args: explain::ExplainArgs,
     },
-    /// Tell what a reload would change, and what it would keep. Exits with 0 where nothing changes, 2 where something
-    /// does, 1 where one of the two could not run.
+    /// Tell what a reload would change, and what it would keep.
+    ///
+    /// Exits with 0 where nothing changes, 2 where something does, 1 where one of the two could not run.
     Plan {
         #[command(flatten)]
         config: ConfigArgs,

@@ -19,7 +19,7 @@ pub struct AccessLogConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// The share of lines that are written, above 0 up to 1. Those of answers of 500 and more always are.
-    #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1))]
     pub sample: f64,
     /// Exchanges that take as long have a line; where this or `status` is set, the others have none.
     #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]

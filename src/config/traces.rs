@@ -21,7 +21,7 @@ pub struct TracingConfig {
     pub protocol: OtlpProtocol,
     /// The part of the requests whose traces are recorded, where whoever sent one has not decided, from 0 to 1.
     #[serde(default = "sample")]
-    #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(extend("minimum" = 0, "maximum" = 1))]
     pub sample: f64,
     /// The name of this gateway in traces.
     #[serde(default = "service_name")]
@@ -35,6 +35,7 @@ pub struct TracingConfig {
     pub timeout: Duration,
     /// How many spans may wait to be sent; those past them are lost, and counted.
     #[serde(default = "queue")]
+    #[schemars(range(min = 100, max = 1_000_000))]
     pub queue: usize,
     /// TLS to the collector.
     #[serde(default)]

@@ -201,7 +201,7 @@ fn sample(key: &str, schema: &Value) -> Value {
     match key {
         "rule" => return json!("PathPrefix(`/`)"),
         "address" => return json!("127.0.0.1:0"),
-        "url" | "forward_auth_url" => return json!("http://127.0.0.1:1"),
+        "url" | "forward_auth_url" | "otlp_endpoint" => return json!("http://127.0.0.1:1"),
         "trusted_ips" => return json!(["127.0.0.1"]),
         _ => {}
     }
