@@ -25,7 +25,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use tower::Service;
 use tower::util::{Oneshot, ServiceExt};
 
@@ -109,7 +109,7 @@ where
         }
         ExchangeFuture {
             inner: match &refusal {
-                None => Some(self.service.clone().oneshot(request)),
+                None => Some(Asked::ask(self.service.clone(), request)),
                 Some(_) => None,
             },
             refusal,
@@ -160,9 +160,45 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 pin_project! {
+    /// A service that has been asked.
+    #[project = ProjectedAsked]
+    enum Asked<S: Service<Request>> {
+        Called { #[pin] future: S::Future },
+        Waiting { #[pin] oneshot: Oneshot<S, Request> },
+    }
+}
+
+impl<S: Service<Request>> Asked<S> {
+    /// Calls at once a service that is ready: a client may be gone before anybody polls, and that is to be told by who
+    /// tells of requests.
+    fn ask(mut service: S, request: Request) -> Self {
+        let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
+        match ready {
+            Poll::Ready(Ok(())) => Self::Called {
+                future: service.call(request),
+            },
+            _ => Self::Waiting {
+                oneshot: service.oneshot(request),
+            },
+        }
+    }
+}
+
+impl<S: Service<Request>> Future for Asked<S> {
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ProjectedAsked::Called { future } => future.poll(cx),
+            ProjectedAsked::Waiting { oneshot } => oneshot.poll(cx),
+        }
+    }
+}
+
+pin_project! {
     pub(super) struct ExchangeFuture<S: Service<Request>> {
         #[pin]
-        inner: Option<Oneshot<S, Request>>,
+        inner: Option<Asked<S>>,
         refusal: Option<Box<Response>>,
         // HTTP/1's encoder knows what a HEAD is, HTTP/2's would send the body.
         is_bodiless: bool,
