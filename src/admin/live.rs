@@ -226,6 +226,13 @@ impl Live {
         self.warnings.store(Arc::new(warnings));
     }
 
+    /// Shows these instead, which know where they stand; tests that have failed know that by themselves.
+    pub fn warn_with_places(&self, mut warnings: Vec<Diagnostic>) {
+        let of_tests = |each: &&Diagnostic| each.code == Code::TestFailedWarning;
+        warnings.extend(self.warnings.load().iter().filter(of_tests).cloned());
+        self.warn(warnings);
+    }
+
     /// The warnings of what runs.
     pub(super) fn warnings(&self) -> Arc<Vec<Diagnostic>> {
         self.warnings.load_full()

@@ -74,6 +74,7 @@ impl History {
         let success = problems.is_empty();
         problems.truncate(MOST_OF_ONE);
         changes.truncate(MOST_OF_ONE);
+        changes.shrink_to_fit();
         let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let record = Record {
             at,
@@ -113,12 +114,17 @@ pub fn changes(old: &GatewayConfig, new: &GatewayConfig) -> Vec<Change> {
         &new.middlewares,
         &mut changes,
     );
+    compare("test", &old.tests, &new.tests, &mut changes);
     let timeouts = old.shutdown_timeout_secs == new.shutdown_timeout_secs;
     for (kind, is_same) in [
         ("shutdown_timeout_secs", timeouts),
         ("providers", old.providers == new.providers),
         ("dns", old.dns == new.dns),
         ("admin", old.admin == new.admin),
+        ("access_log", old.access_log == new.access_log),
+        ("metrics", old.metrics == new.metrics),
+        ("tracing", old.tracing == new.tracing),
+        ("on_test_failure", old.on_test_failure == new.on_test_failure),
     ] {
         if !is_same {
             changes.push(Change {

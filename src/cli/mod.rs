@@ -5,6 +5,7 @@ mod explain;
 mod format;
 mod pages;
 mod plan;
+mod running;
 mod serve;
 mod validate;
 
@@ -61,7 +62,8 @@ enum Verb {
     },
     /// Tell what a reload would change, and what it would keep.
     ///
-    /// Exits with 0 where nothing changes, 2 where something does, 1 where one of the two could not run.
+    /// Exits with 0 where nothing changes, 2 where something does, 1 where one of the two could not run, or is not known.
+    #[command(after_help = PLAN_EXAMPLES)]
     Plan {
         #[command(flatten)]
         config: ConfigArgs,
@@ -90,6 +92,12 @@ enum Verb {
     #[command(after_help = MAN_EXAMPLES)]
     Man(pages::ManArgs),
 }
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  a3s-gateway plan --config new.hcl --against gateway.hcl
+  a3s-gateway plan --config new.hcl --against http://127.0.0.1:9090
+  A3S_GATEWAY_TOKEN=$(cat token) a3s-gateway plan --against https://gateway.example:9090/api/gateway";
 
 const SCHEMA_HELP: &str = "\
 It is of draft 2020-12. A labelled block is a key of a map: `routers \"a\" { }` is { \"routers\": { \"a\": { } } }.";
@@ -218,7 +226,7 @@ pub(crate) fn run() -> ExitCode {
             format,
             deny_warnings,
         }) => validate::validate(&config.source(), format, deny_warnings),
-        Some(Verb::Plan { config, args }) => plan::plan(&config.source(), args),
+        Some(Verb::Plan { config, args }) => plan::plan(&config.source(), &args),
         Some(Verb::Explain { config, args }) => explain::explain(&config.source(), args),
         Some(Verb::Fmt(args)) => format::format_all(&args),
         Some(Verb::Schema) => {

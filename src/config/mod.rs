@@ -24,6 +24,7 @@ mod report;
 mod router;
 mod schema;
 mod service;
+mod shown;
 mod source;
 mod syntax;
 mod template;

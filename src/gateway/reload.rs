@@ -132,16 +132,20 @@ pub(super) fn check(
 }
 
 /// Step 2: what the configuration expects of itself, from a beginning of its own: nothing that runs has a say in it.
-fn test(config: &GatewayConfig, apart: &Kept) -> Result<()> {
+///
+/// Returns what fails and may.
+fn test(config: &GatewayConfig, apart: &Kept) -> Result<Vec<Diagnostic>> {
     if config.tests.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let explainer = compile::compile(config, apart)?.explainer;
     let failed = prove(config, &explainer);
     for warning in failed.warnings() {
         tracing::warn!("{warning}");
     }
-    or_refused(failed)
+    let warnings = failed.warnings().cloned().collect();
+    or_refused(failed)?;
+    Ok(warnings)
 }
 
 /// Refuses a configuration with errors.
@@ -278,8 +282,8 @@ impl Shared {
         let kept = self.kept(Some(running));
         let apart = self.apart(&config);
         let compiled = off_thread(move || {
-            let warnings = check(&config, &kept.types)?;
-            test(&config, &apart)?;
+            let mut warnings = check(&config, &kept.types)?;
+            warnings.extend(test(&config, &apart)?);
             let compiled = compile::compile(&config, &kept)?;
             Ok((config, compiled, warnings))
         });

@@ -27,7 +27,7 @@ async fn follow(shared: Arc<Shared>, mut fragments: mpsc::Receiver<Fragment>) {
         let warnings = || loaded.diagnostics.warnings().cloned().collect();
         let is_running = loaded.config.as_ref() == Some(&*running);
         if is_running {
-            shared.live.warn(warnings());
+            shared.live.warn_with_places(warnings());
         }
         // The files as they were at the start, or a moment later: nobody asked for what changed in that moment.
         if std::mem::take(&mut is_first) && !running.providers.file.watch {
@@ -49,7 +49,7 @@ async fn follow(shared: Arc<Shared>, mut fragments: mpsc::Receiver<Fragment>) {
             Some(config) => {
                 let warnings = warnings();
                 if shared.reload(config).await.is_ok() {
-                    shared.live.warn(warnings);
+                    shared.live.warn_with_places(warnings);
                 }
             }
             None => shared.refuse(&ConfigError::from(loaded.diagnostics).into()),

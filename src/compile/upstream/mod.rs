@@ -71,6 +71,8 @@ pub struct Service {
     check: Option<Arc<Check>>,
     hub: Option<(Arc<Hub>, HubLimits)>,
     connections: Option<Arc<ConnectionCounts>>,
+    /// There is one for each time that it is made.
+    made: Arc<()>,
 }
 
 /// What a service does.
@@ -85,6 +87,11 @@ pub(super) enum Stack {
 }
 
 impl Service {
+    /// Whether it is the very same, with all that it leads to.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.made, &other.made)
+    }
+
     /// Its pools of servers: one, or one for each revision; none where it answers itself.
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
@@ -246,6 +253,7 @@ fn service(
         config: config.clone(),
         check,
         connections,
+        made: Arc::new(()),
         stack: own.clone(),
         own,
         pools,

@@ -22,6 +22,7 @@ mod resilience;
 mod revisions;
 mod schema;
 mod services;
+mod shown;
 mod sticky;
 mod tcp;
 mod tls;

@@ -1,0 +1,97 @@
+//! Reads a configuration as the admin API shows it: whole, without variables, and with `***` where a secret is.
+
+use super::code::Code;
+use super::de::Context;
+use super::diagnostic::{Diagnostics, Problem};
+use super::read::Sections;
+use super::source::{At, Files};
+use super::tree::{Entry, Kind, List, Map, Node};
+use super::{ConfigError, GatewayConfig};
+use serde_json::Value;
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+/// What is read here stands in no file, and nothing is said of places in it.
+const NOWHERE: At = At {
+    file: 0,
+    start: 0,
+    end: 0,
+};
+
+impl GatewayConfig {
+    /// Reads what `GET /api/gateway/config` answers. Its secrets are `***`, paths in it are those of the gateway that
+    /// showed it, and it is not checked: it is to be compared, and does not run.
+    ///
+    /// # Errors
+    /// It is not the configuration of a gateway, or of one whose version has other keys.
+    pub fn from_shown(shown: &Value) -> Result<GatewayConfig, ConfigError> {
+        let mut files = Files::default();
+        files.add(PathBuf::new(), String::new());
+        let context = Context {
+            files: &files,
+            secrets: RefCell::default(),
+        };
+        let mut sections = Sections {
+            context: &context,
+            problems: Vec::new(),
+        };
+        let mut config = None;
+        match node(shown).kind {
+            // A gateway shows these always, and nobody else is likely to.
+            Kind::Map(mut root)
+                if ["entrypoints", "routers", "services"]
+                    .iter()
+                    .all(|key| root.entries.contains_key(*key)) =>
+            {
+                let providers = sections.section(&mut root, "providers").unwrap_or_default();
+                config = Some(sections.config(&mut root, providers));
+            }
+            _ => sections.problems.push(Problem::new(
+                Code::WrongType,
+                "it is not the configuration of a gateway",
+            )),
+        }
+        let mut problems = sections.problems;
+        for problem in &mut problems {
+            problem.at = None;
+            problem.also.clear();
+        }
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(Diagnostics::new(problems, &files, &[]).into()),
+        }
+    }
+
+    /// The same as the admin API shows it.
+    pub(crate) fn as_shown(&self) -> Result<GatewayConfig, ConfigError> {
+        GatewayConfig::from_shown(&serde_json::to_value(self).unwrap_or_default())
+    }
+}
+
+fn node(value: &Value) -> Node {
+    let kind = match value {
+        Value::Null => Kind::Null,
+        Value::Bool(value) => Kind::Bool(*value),
+        Value::Number(number) => match number.as_i128() {
+            Some(number) => Kind::Int(number),
+            None => Kind::Float(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => Kind::Str(text.clone()),
+        Value::Array(items) => Kind::List(List {
+            items: items.iter().map(node).collect(),
+            blocks: false,
+        }),
+        Value::Object(entries) => {
+            let entries = entries.iter().map(|(key, value)| {
+                let value = node(value);
+                let key_at = NOWHERE;
+                (key.clone(), Entry { key_at, value })
+            });
+            Kind::Map(Map {
+                entries: entries.collect(),
+                taken: Vec::new(),
+            })
+        }
+    };
+    Node::new(kind, NOWHERE)
+}
