@@ -1,7 +1,7 @@
 //! What the admin API shows: handles that the gateway hands over, and renews at each reload.
 
 use super::reloads::{Change, History, Problem};
-use crate::config::{Diagnostic, GatewayConfig, Protocol};
+use crate::config::{Code, Diagnostic, GatewayConfig, Protocol};
 use crate::dispatch::explain::Explainer;
 use crate::serve::tls::Certificates;
 use crate::stack::drain::Drain;
@@ -228,7 +228,7 @@ impl Live {
 
     /// Shows these instead, which know where they stand; tests that have failed know that by themselves.
     pub fn warn_with_places(&self, mut warnings: Vec<Diagnostic>) {
-        let of_tests = |each: &&Diagnostic| each.code == Code::TestFailedWarning;
+        let of_tests = |each: &&Diagnostic| each.code == Code::FailedTestWarning;
         warnings.extend(self.warnings.load().iter().filter(of_tests).cloned());
         self.warn(warnings);
     }

@@ -124,7 +124,10 @@ pub fn changes(old: &GatewayConfig, new: &GatewayConfig) -> Vec<Change> {
         ("access_log", old.access_log == new.access_log),
         ("metrics", old.metrics == new.metrics),
         ("tracing", old.tracing == new.tracing),
-        ("on_test_failure", old.on_test_failure == new.on_test_failure),
+        (
+            "on_test_failure",
+            old.on_test_failure == new.on_test_failure,
+        ),
     ] {
         if !is_same {
             changes.push(Change {
