@@ -5,8 +5,8 @@
 mod support;
 
 use rustix::process::Signal;
-use serde_json::Value;
-use support::{Process, Setup};
+use serde_json::{Value, json};
+use support::{Process, Setup, eventually};
 
 #[tokio::test]
 async fn a_log_of_json_is_an_object_a_line() {
@@ -34,4 +34,86 @@ async fn a_log_of_json_is_an_object_a_line() {
             .unwrap()
             .starts_with("127.0.0.1:")
     );
+}
+
+fn with_log(setup: &Setup, log: &Value) -> String {
+    setup.clone().set("log", log.clone()).text()
+}
+
+fn hello() -> Setup {
+    Setup::new()
+        .route("all", "PathPrefix(`/`)", "hello")
+        .set("services/hello/respond/body", "hello")
+}
+
+/// Reloads, and waits until a line is told as it should be from then on.
+async fn comes_to_log(process: &Process, text: &str, is_told: impl Fn(&str) -> bool) {
+    support::tls::write(&process.file(), text);
+    eventually("it logs as its configuration says", || {
+        // Which is told in a line at `info`.
+        process.signal(Signal::HUP);
+        process.log().lines().last().is_some_and(&is_told)
+    })
+    .await;
+}
+
+fn is_json(line: &str) -> bool {
+    serde_json::from_str::<Value>(line).is_ok()
+}
+
+#[tokio::test]
+async fn level_and_form_are_as_the_configuration_says_from_the_first_line() {
+    let level = "error,a3s_gateway::gateway::entrypoint=info";
+    let log = json!({ "format": "json", "level": level });
+    let mut process = Process::start(&with_log(&hello(), &log), &[]).await;
+    process.logs("\"listening\"").await;
+    process.signal(Signal::TERM);
+    process.ended().await;
+    let log = process.log();
+    assert!(log.lines().all(is_json), "{log}");
+    assert!(!log.contains("the configuration is running"), "{log}");
+    assert!(!log.contains("stopped"), "{log}");
+}
+
+#[tokio::test]
+async fn a_reload_changes_the_form() {
+    let setup = hello();
+    let process = Process::start(&setup.text(), &["web"]).await;
+    assert!(!process.log().lines().any(is_json), "{}", process.log());
+    let json = with_log(&setup, &json!({ "format": "json" }));
+    comes_to_log(&process, &json, is_json).await;
+    comes_to_log(&process, &setup.text(), |line| !is_json(line)).await;
+}
+
+#[tokio::test]
+async fn a_reload_changes_the_level() {
+    let setup = hello();
+    let level = "error,a3s_gateway::gateway::entrypoint=info";
+    let quiet = with_log(&setup, &json!({ "level": level }));
+    let process = Process::start(&quiet, &["web"]).await;
+    comes_to_log(&process, &setup.text(), |line| line.contains("SIGHUP")).await;
+}
+
+#[tokio::test]
+async fn the_command_line_wins() {
+    let setup = hello();
+    let text = with_log(&setup, &json!({ "level": "error", "format": "json" }));
+    let process = Process::start_with(&text, &[], &["--log-level", "info"]).await;
+    process.logs("\"message\":\"listening\"").await;
+    let text = with_log(&setup, &json!({ "format": "json" }));
+    let process = Process::start_with(&text, &["web"], &["--log-format", "text"]).await;
+    assert!(!process.log().lines().any(is_json), "{}", process.log());
+    // Over reloads, too.
+    let arguments = ["--log-level", "info", "--log-format", "text"];
+    let process = Process::start_with(&setup.text(), &["web"], &arguments).await;
+    let other = with_log(&setup, &json!({ "level": "error", "format": "json" }));
+    support::tls::write(&process.file(), &other);
+    eventually("a reload", || {
+        let log = process.log();
+        log.matches("the configuration is running").count() == 2
+    })
+    .await;
+    process.signal(Signal::HUP);
+    process.logs("SIGHUP").await;
+    assert!(!process.log().lines().any(is_json), "{}", process.log());
 }

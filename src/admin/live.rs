@@ -42,6 +42,7 @@ pub struct Live {
     started: Instant,
     state: watch::Sender<State>,
     snapshot: ArcSwap<Snapshot>,
+    config: watch::Sender<Arc<GatewayConfig>>,
     last_reload: ArcSwapOption<Reload>,
     /// When the running configuration took effect, in seconds since 1970.
     running_since: AtomicU64,
@@ -144,6 +145,7 @@ impl Live {
             started: Instant::now(),
             state: watch::channel(State::Created).0,
             snapshot: ArcSwap::default(),
+            config: watch::channel(Arc::default()).0,
             last_reload: ArcSwapOption::default(),
             running_since: AtomicU64::new(0),
             history: History::default(),
@@ -180,8 +182,15 @@ impl Live {
 
     /// Shows what runs from now on.
     pub fn show(&self, snapshot: Snapshot) {
+        let config = Arc::clone(&snapshot.config);
         self.snapshot.store(Arc::new(snapshot));
+        self.config.send_replace(config);
         self.running_since.store(now(), Ordering::Relaxed);
+    }
+
+    /// The configurations that run one after another; the empty one until the first does.
+    pub fn configs(&self) -> watch::Receiver<Arc<GatewayConfig>> {
+        self.config.subscribe()
     }
 
     /// When the running configuration took effect, in seconds since 1970; 0 where nothing runs yet.

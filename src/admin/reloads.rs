@@ -122,6 +122,7 @@ pub fn changes(old: &GatewayConfig, new: &GatewayConfig) -> Vec<Change> {
         ("dns", old.dns == new.dns),
         ("admin", old.admin == new.admin),
         ("access_log", old.access_log == new.access_log),
+        ("log", old.log == new.log),
         ("metrics", old.metrics == new.metrics),
         ("tracing", old.tracing == new.tracing),
         (

@@ -1,5 +1,6 @@
 //! `demo`: a gateway and three servers in one process, all on loopback, for a first look.
 
+use super::log::Log;
 use super::serve::run;
 use super::{Exit, complain, say};
 use a3s_gateway::config::GatewayConfig;
@@ -8,12 +9,12 @@ use axum::extract::Request;
 use http::HeaderMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-pub(super) fn demo(port: u16) -> Exit {
+pub(super) fn demo(port: u16, log: Log) -> Exit {
     match servers().and_then(|servers| Ok((servers, free(port)?))) {
         Ok((servers, port)) => {
             let hcl = configuration(port, &servers);
             match GatewayConfig::from_hcl(&hcl) {
-                Ok(config) => run(config, || print(port, &hcl)),
+                Ok(config) => run(config, log, || print(port, &hcl)),
                 Err(error) => {
                     complain(&error);
                     Exit::Failed

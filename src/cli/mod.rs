@@ -3,20 +3,21 @@
 mod demo;
 mod explain;
 mod format;
+mod log;
 mod pages;
 mod plan;
 mod running;
 mod serve;
 mod validate;
 
-use a3s_gateway::config::{Source, schema};
+use a3s_gateway::config::{LogLevel, Source, schema};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use log::Log;
 use std::fmt;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 /// An API gateway and reverse proxy: one binary, one readable HCL file.
 #[derive(Debug, Parser)]
@@ -24,18 +25,13 @@ use tracing_subscriber::EnvFilter;
 struct Command {
     #[command(flatten)]
     config: ConfigArgs,
-    /// What is logged: error, warn, info, debug or trace, or a filter such as `info,a3s_gateway=debug`.
-    #[arg(long, global = true, default_value = "info", value_name = "LEVEL", value_parser = log_filter)]
-    log_level: EnvFilter,
-    /// How the log is written, on standard error.
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT"
-    )]
-    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug or trace, or a filter such as `info,a3s_gateway=debug`; else what the
+    /// configuration says, or info.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<LogLevel>,
+    /// How the log is written, on standard error; else as the configuration says, or as text.
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -139,10 +135,9 @@ impl ConfigArgs {
 }
 
 /// How the log is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
     /// For a person.
-    #[default]
     Text,
     /// An object a line.
     Json,
@@ -164,21 +159,6 @@ fn variable(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write it as NAME=VALUE".to_owned()),
     }
-}
-
-/// A filter takes a word that it does not know for the name of a module, and is silent about all others: a
-/// slip in a level must not turn the log off.
-fn log_filter(text: &str) -> Result<EnvFilter, String> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
-    let mut directives = text.split(',').map(str::trim);
-    if let Some(word) = directives.find(|word| !is_level(word) && !word.contains(['=', '['])) {
-        return Err(format!("`{word}` is not one of {}", LEVELS.join(", ")));
-    }
-    // It warns of what clients do wrong, so that they could fill our log, and tells each frame at `debug`.
-    let is_plain = !["trace", "h2"].iter().any(|loud| text.contains(loud));
-    let quiet = if is_plain { ",h2=error" } else { "" };
-    EnvFilter::try_new(format!("{text}{quiet}")).map_err(|error| error.to_string())
 }
 
 /// Writes to standard output. A reader that has gone away is no failure of ours.
@@ -208,19 +188,9 @@ impl From<Exit> for ExitCode {
 /// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
     let command = Command::parse();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(command.log_level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && command.log_format == LogFormat::Text)
-        .with_target(false)
-        // They would be told on standard error, which is what failed: with a panic.
-        .log_internal_errors(false);
-    match command.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
+    let log = Log::start(command.log_level, command.log_format);
     let exit = match command.verb {
-        None => serve::serve(&command.config.source()),
+        None => serve::serve(&command.config.source(), log),
         Some(Verb::Validate {
             config,
             format,
@@ -235,7 +205,7 @@ pub(crate) fn run() -> ExitCode {
         }
         Some(Verb::Completions { shell }) => pages::completions(shell),
         Some(Verb::Man(args)) => pages::man(args.out.as_deref()),
-        Some(Verb::Demo { port }) => demo::demo(port),
+        Some(Verb::Demo { port }) => demo::demo(port, log),
     };
     exit.into()
 }

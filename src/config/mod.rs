@@ -14,6 +14,7 @@ mod files;
 mod format;
 mod functions;
 mod load;
+mod log;
 mod metrics;
 mod middleware;
 mod names;
@@ -47,6 +48,7 @@ pub use dns::DnsConfig;
 pub use entrypoint::{EncodedSlash, EntrypointConfig, HttpConfig, Protocol, ProxyProtocolConfig};
 pub use format::format;
 pub use load::{Loaded, Source, load};
+pub use log::{LogConfig, LogFormat, LogLevel};
 pub use metrics::{Compat, MetricsConfig};
 pub use middleware::{
     AddPrefixConfig, ApiKeyConfig, BasicAuthConfig, BodyLimitConfig, BufferingConfig, ChainConfig,
@@ -117,6 +119,8 @@ pub struct GatewayConfig {
     /// Where the tests stand.
     #[serde(skip)]
     pub test_places: TestPlaces,
+    /// What the command tells of itself.
+    pub log: LogConfig,
     /// A line for each exchange; none is no access log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLogConfig>,
@@ -144,6 +148,7 @@ impl Default for GatewayConfig {
             tests: IndexMap::new(),
             on_test_failure: OnTestFailure::default(),
             test_places: TestPlaces::default(),
+            log: LogConfig::default(),
             access_log: None,
             metrics: MetricsConfig::default(),
             tracing: None,
@@ -162,6 +167,7 @@ impl PartialEq for GatewayConfig {
             && self.admin == other.admin
             && self.on_test_failure == other.on_test_failure
             && self.tests.iter().eq(&other.tests)
+            && self.log == other.log
             && self.access_log == other.access_log
             && self.metrics == other.metrics
             && self.tracing == other.tracing

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 /// Past this many problems the rest is not worth listing.
 pub(crate) const MAX_PROBLEMS: usize = 200;
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "shutdown_timeout_secs",
     "entrypoints",
     "routers",
@@ -23,6 +23,7 @@ const KEYS: [&str; 13] = [
     "admin",
     "test",
     "on_test_failure",
+    "log",
     "access_log",
     "metrics",
     "tracing",
@@ -61,6 +62,7 @@ impl Sections<'_> {
             tests: self.named(root, "test"),
             on_test_failure: self.section(root, "on_test_failure").unwrap_or_default(),
             test_places: default.test_places,
+            log: self.section(root, "log").unwrap_or_default(),
             access_log: self.section(root, "access_log"),
             metrics: self.section(root, "metrics").unwrap_or_default(),
             tracing: self.section(root, "tracing"),

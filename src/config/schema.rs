@@ -4,7 +4,9 @@
 //! function (`with`), and ranges. `config/tests/schema.rs` holds it against the loader, key by key, so that the two
 //! cannot drift apart.
 
-use super::{Accepted, Address, GatewayConfig, HttpUrl, Keys, NameServer, Pattern, RetryOn};
+use super::{
+    Accepted, Address, GatewayConfig, HttpUrl, Keys, LogLevel, NameServer, Pattern, RetryOn,
+};
 use super::{RuleText, Secret, ServerUrl};
 use crate::config::values::StatusRange;
 use a3s_layers::auth::jwt;
@@ -206,6 +208,11 @@ values! {
         "description": "A URL such as \"https://auth.example/check\".",
         "type": "string",
         "pattern": "^[A-Za-z0-9]+://.",
+    };
+    LogLevel(LogLevel): {
+        "description": "off, error, warn, info, debug, trace, or a filter such as info,a3s_gateway=debug.",
+        "type": "string",
+        "minLength": 1,
     };
     NameServer(NameServer): {
         "description": "The IP address of a DNS server, with a port or without.",

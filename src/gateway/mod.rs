@@ -28,6 +28,7 @@ use crate::upstream::sweep_idle_connections;
 use reload::Running;
 use std::sync::Arc;
 use tokio::sync::Mutex;
+use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 
 /// A gateway. It has worker threads of its own for requests; the runtime that starts it is used to watch
@@ -231,6 +232,11 @@ impl Gateway {
     /// The running configuration.
     pub fn config(&self) -> Arc<GatewayConfig> {
         Arc::clone(&self.shared.live.snapshot().config)
+    }
+
+    /// Tells of each configuration that takes effect; it has the empty one until the first does.
+    pub fn watch_config(&self) -> Receiver<Arc<GatewayConfig>> {
+        self.shared.live.configs()
     }
 
     /// Where it is in its life.

@@ -9,6 +9,7 @@ mod forward_auth;
 mod health_checks;
 mod hostile;
 mod http2;
+mod log;
 mod many;
 mod metrics;
 mod middlewares;
