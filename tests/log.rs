@@ -117,3 +117,18 @@ async fn the_command_line_wins() {
     process.logs("SIGHUP").await;
     assert!(!process.log().lines().any(is_json), "{}", process.log());
 }
+
+#[tokio::test]
+async fn a_reload_says_what_it_changed_and_a_refused_one_that_nothing_did() {
+    let setup = hello();
+    let process = Process::start(&setup.text(), &["web"]).await;
+    let more = setup.clone().route("more", "Path(`/more`)", "hello");
+    support::tls::write(&process.file(), &more.text());
+    process.logs("reloaded changes=router added: more").await;
+    let lost = more.route("lost", "Path(`/lost`)", "nobody");
+    support::tls::write(&process.file(), &lost.text());
+    process.logs("is refused, the running one stays").await;
+    let log = process.log();
+    let problem = log.lines().find(|line| line.contains("nobody"));
+    assert!(problem.unwrap().contains("ERROR"), "{log}");
+}

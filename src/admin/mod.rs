@@ -18,7 +18,7 @@ mod views;
 pub use live::{
     EntrypointHandle, Live, MiddlewareHandle, PoolHandle, Reload, ServiceHandle, Snapshot, State,
 };
-pub use reloads::{Change, Problem, changes};
+pub use reloads::{Change, InOneLine, Problem, changes};
 pub use views::{Health, ServiceHealth};
 
 use crate::stack::HttpService;

@@ -47,6 +47,33 @@ pub struct Change {
     pub change: &'static str,
 }
 
+/// Changes in one line: ten names of each sort, and how many more there are.
+#[derive(Debug)]
+pub struct InOneLine<'c>(pub &'c [Change]);
+
+impl fmt::Display for InOneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST_NAMES: usize = 10;
+        let mut sorts: IndexMap<_, Vec<&str>> = IndexMap::new();
+        for change in self.0 {
+            let names = sorts.entry((change.kind, change.change)).or_default();
+            names.extend(change.name.as_deref());
+        }
+        for (index, ((kind, change), names)) in sorts.iter().enumerate() {
+            let between = if index == 0 { "" } else { "; " };
+            write!(f, "{between}{kind} {change}")?;
+            for (index, name) in names.iter().take(MOST_NAMES).enumerate() {
+                let before = if index == 0 { ": " } else { ", " };
+                write!(f, "{before}{}", name.escape_debug())?;
+            }
+            if let Some(more @ 1..) = names.len().checked_sub(MOST_NAMES) {
+                write!(f, " and {more} more")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// How one change ended.
 #[derive(Debug, Serialize)]
 struct Record {
@@ -217,6 +244,28 @@ mod tests {
             told(&old, &slower),
             "shutdown_timeout_secs - changed, admin - changed"
         );
+    }
+
+    #[test]
+    fn a_line_has_ten_names_of_each_sort() {
+        let change = |name: usize, change| Change {
+            kind: "router",
+            name: Some(format!("r{name}")),
+            change,
+        };
+        let mut all: Vec<_> = (0..12).map(|name| change(name, "added")).collect();
+        all.push(change(99, "removed"));
+        all.push(Change {
+            kind: "log",
+            name: None,
+            change: "changed",
+        });
+        assert_eq!(
+            InOneLine(&all).to_string(),
+            "router added: r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 and 2 more; router removed: r99; log changed"
+        );
+        assert_eq!(InOneLine(&all[..10]).to_string().matches("more").count(), 0);
+        assert_eq!(InOneLine(&[]).to_string(), "");
     }
 
     #[test]

@@ -15,8 +15,8 @@ use super::entrypoint::{Bound, Entrypoint, Replaced, bind, end, listen};
 use super::explain::stand_ins;
 use super::prove::prove;
 use crate::admin::{
-    self, Change, EntrypointHandle, MiddlewareHandle, PoolHandle, Problem, ServiceHandle, Snapshot,
-    State,
+    self, Change, EntrypointHandle, InOneLine, MiddlewareHandle, PoolHandle, Problem,
+    ServiceHandle, Snapshot, State,
 };
 use crate::compile::{self, Compiled, Kept};
 use crate::config::{
@@ -222,6 +222,7 @@ impl Shared {
         }
         match self.apply(config).await {
             Ok(changes) => {
+                tracing::info!(changes = %InOneLine(&changes), "reloaded");
                 self.live.reloaded(changes);
                 Ok(())
             }
@@ -234,8 +235,12 @@ impl Shared {
 
     /// Notes a configuration that does not run; the one that does stays.
     pub(super) fn refuse(&self, error: &Error) {
-        tracing::error!("the new configuration is refused, the running one stays: {error}");
-        self.live.refused(problems(error));
+        let problems = problems(error);
+        for problem in &problems {
+            tracing::error!("{problem}");
+        }
+        tracing::error!("the new configuration is refused, the running one stays");
+        self.live.refused(problems);
     }
 
     /// What says what becomes of requests, by a configuration that is not to run.
