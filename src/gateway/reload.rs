@@ -435,7 +435,10 @@ impl Shared {
         let retired = async { while stopping.retiring.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(timeout + GRACE, retired).await;
         // With the last request the last spans have been made.
-        self.signals.store(Arc::default());
+        // Whoever holds its tracer keeps the exporter waiting for more; its last lines are waited for below.
+        let before = self.signals.swap(Arc::default());
+        let lines = before.access_log.as_ref().map(|log| Arc::clone(log.sink()));
+        drop(before);
         stopping.tracing = compile::Tracing::default();
         let exported = async { while stopping.exporters.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_SPANS, exported).await.is_err() {
@@ -446,9 +449,9 @@ impl Shared {
             entrypoint.retire(LAST_ANSWER.min(timeout)).await;
         }
         *running = None;
-        if let Some(log) = &self.signals.load_full().access_log {
+        if let Some(lines) = lines {
             // A pipe that nobody reads must not hold up the end.
-            let _ = tokio::time::timeout(LAST_LINES, log.sink().finish()).await;
+            let _ = tokio::time::timeout(LAST_LINES, lines.finish()).await;
         }
         self.live.set_state(State::Stopped);
         tracing::info!("stopped");
