@@ -70,6 +70,11 @@ def with_ten_middlewares(peer):
     return variant(peer, "ten", headers=TEN_HEADERS, prefix="/api")
 
 
+def with_signals(peer):
+    """The same proxy that tells of each request, where there is a configuration with that; else None."""
+    return variant(peer, "signals")
+
+
 def variant(peer, name, **changes):
     """The same proxy with its configuration of this name, where there is one (`nginx-ten.conf`); else None."""
     plain = map(Path, peer.templates)

@@ -3,7 +3,7 @@
 import protocols
 from idle import idle_connections
 from measure import interleave, sample, start, started
-from peers import with_ten_middlewares
+from peers import with_signals, with_ten_middlewares
 from reload import reload_10000
 from report import invalid, milliseconds, spread, table
 from throughput import throughput_table
@@ -27,6 +27,17 @@ def ten_middlewares(bench):
     with started(bench, both) as running:
         for proxy in running:
             proxy.name += " with ten" if proxy.prefix else ""
+        results = saturate(bench, running, "/1k")
+    return throughput_table(results)
+
+
+def signals(bench):
+    """Each proxy beside itself: with everything told of each request, and with nothing but what is always counted."""
+    pairs = [(peer, with_signals(peer)) for peer in bench.peers]
+    both = [peer for pair in pairs if pair[1] for peer in pair]
+    with started(bench, both) as running:
+        for proxy in running:
+            proxy.name += " with signals" if proxy.peer.templates[0].count("-signals") else ""
         results = saturate(bench, running, "/1k")
     return throughput_table(results)
 
@@ -108,6 +119,7 @@ ALL = {
     "keepalive-100k": ("100 KiB, 64 keep-alive connections", saturation("/100k")),
     "new-connections": ("1 KiB, a new client connection for each request", saturation("/1k", close=True)),
     "middlewares-10": ("1 KiB, 64 keep-alive connections, ten policies on the route", ten_middlewares),
+    "signals": ("1 KiB, 64 keep-alive connections, with an access log and traces of 1 %", signals),
     "latency-half": ("1 KiB, 64 keep-alive connections at half of nginx's saturation", latency_half),
     "idle-connections": ("Idle keep-alive connections", idle_connections),
     "routers-1000": ("1,000 routers, the last one asked for", routers(1_000)),
