@@ -421,6 +421,18 @@ async fn credentials_are_not_told() {
         }),
     );
     assert!(line.get("client_ip").is_none());
+    // Neither in a list of one, nor before a host, be it malformed.
+    for (head, host) in [
+        ("GET /?token%5B%5D=s3cret HTTP/1.1\r\nHost: a\r\n", "a"),
+        ("GET / HTTP/1.1\r\nHost: u:s3cret@b\r\n", "b"),
+        ("GET http://u:s3cret@c/ HTTP/1.1\r\nHost: c\r\n", "c"),
+    ] {
+        gateway
+            .ask(format!("{head}Connection: close\r\n\r\n"))
+            .await;
+        let lines = || log.text().contains(&format!("\"host\":\"{host}\""));
+        eventually("a line", lines).await;
+    }
     assert!(!log.text().contains("s3cret"), "{line}");
 }
 

@@ -363,3 +363,57 @@ fn what_cannot_be_asked_fails_at_the_request() {
         );
     }
 }
+
+#[test]
+fn what_comes_from_outside_the_file_is_not_told_by_what_fails() {
+    let text = r#"
+entrypoints "web" {
+  address = "127.0.0.1:0"
+}
+
+routers "moved" {
+  rule        = "Host(`example.com`)"
+  service     = "page"
+  middlewares = ["move"]
+}
+
+services "page" {
+  respond { }
+}
+
+middlewares "move" {
+  type   = "redirect"
+  scheme = "https"
+}
+
+test "by the url" {
+  request {
+    url = "http://example.com:80/${file("secret")}?q=${file("secret")}"
+  }
+  expect {
+    headers = { Location = "https://example.com/" }
+  }
+}
+
+test "by a header" {
+  request {
+    url     = "http://example.com:80/"
+    headers = { Host = file("secret") }
+  }
+  expect {
+    router = "moved"
+  }
+}
+"#;
+    let (directory, path) = file(text);
+    fs::write(directory.path().join("secret"), "s3cret").unwrap();
+    let (status, process) = validate(&path, &[]);
+    assert_eq!(status, 1, "{process}");
+    assert!(!process.stderr.contains("s3cret"), "{process}");
+    for told in [
+        "expected another header `location`: found another",
+        "of `moved` Host(`example.com`) fails",
+    ] {
+        assert!(process.stderr.contains(told), "{told} in {process}");
+    }
+}

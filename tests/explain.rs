@@ -284,6 +284,8 @@ fn what_cannot_be_asked_is_a_matter_of_usage() {
         &["GET", "http://a/", "-H", "a b: c"],
         &["GET", "http://a/", "-H", "a: b\r\nc: d"],
         &["GET", "http://a/", "-H", &long],
+        &["GET", "http://a/", "-H", "Transfer-Encoding: gzip"],
+        &["GET", "http://a/", "-H", "Content-Length: 5"],
     ] {
         let (status, process) = command(&path, args);
         assert_eq!(status, 2, "{process}");
@@ -584,6 +586,76 @@ middlewares "move" {
         layer(&moved, "tidy")["response"][0]["what"],
         "x-frame-options"
     );
+}
+
+#[test]
+fn a_secret_is_hidden_wherever_and_however_it_stands() {
+    let (_directory, path) = file(
+        r#"
+entrypoints "web" {
+  address = ":80"
+}
+
+routers "keys" {
+  rule        = "PathPrefix(`/keys`)"
+  service     = "backend"
+  middlewares = ["keys", "set"]
+}
+
+routers "moved" {
+  rule        = "PathPrefix(`/moved`)"
+  service     = "backend"
+  middlewares = ["move"]
+}
+
+services "backend" {
+  load_balancer {
+    servers = [{ url = "http://127.0.0.1:1" }]
+  }
+}
+
+middlewares "keys" {
+  type  = "api-key"
+  query = "kk"
+  keys  = ["s3cret-0123456789abcdef0123456789"]
+}
+
+middlewares "set" {
+  type                = "headers"
+  request_headers     = { X-Upstream = "s3cret" }
+  add_request_headers = { X-More = "s3cret" }
+}
+
+middlewares "move" {
+  type   = "redirect"
+  scheme = "https"
+}
+"#,
+    );
+    for (url, route) in [
+        (
+            "http://a/keys?%6b%6b=s3cret-0123456789abcdef0123456789&code=s3cret&KEY=s3cret&sig=s3cret&%74oken=s3cret&a_token[]=s3cret",
+            "keys",
+        ),
+        ("http://u:s3cret@a/keys?kk=s3cret", "none"),
+        ("http://a/moved?kk=s3cret&pwd=s3cret&page=2", "moved"),
+    ] {
+        let headers = [
+            "Referer: http://u:s3cret@r/?token=s3cret",
+            "X-Original-URI: /a?access_token=s3cret",
+        ];
+        let [referer, original] = headers;
+        for form in [&["--json"][..], &[]] {
+            let args = [&["GET", url, "-H", referer, "-H", original], form].concat();
+            let (_, process) = command(&path, &args);
+            assert!(!process.stdout.contains("s3cret"), "{process}");
+            assert!(!process.stderr.contains("s3cret"), "{process}");
+            assert!(
+                route == "none" || process.stdout.contains(route),
+                "{process}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -73,6 +73,28 @@ fn wrong_usage_is_told_and_exits_with_2() {
 }
 
 #[test]
+fn what_cannot_be_written_is_a_failure() {
+    for args in [
+        &["schema"][..],
+        &["man"],
+        &["completions", "zsh"],
+        &["fmt", "examples/minimal.hcl", "--diff"],
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_a3s-gateway"));
+        let output = command.args(args).stdout(full).output().unwrap();
+        // Of a file that is as it should be there is nothing to be said.
+        let is_silent = args[0] == "fmt";
+        assert_eq!(
+            output.status.code(),
+            Some(i32::from(!is_silent)),
+            "{output:?}"
+        );
+        assert_eq!(output.stderr.is_empty(), is_silent, "{output:?}");
+    }
+}
+
+#[test]
 fn the_schema_is_of_2020_12() {
     let schema: Value = serde_json::from_str(&printed(&["schema"])).unwrap();
     assert_eq!(

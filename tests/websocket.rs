@@ -7,7 +7,7 @@ mod support;
 use serde_json::json;
 use std::process::Command;
 use support::tools::python;
-use support::{Setup, TestGateway, Witness, eventually, within};
+use support::{Server, Setup, TestGateway, Witness, eventually, within};
 
 /// An echo server of others, and a gateway before it.
 struct Scene {
@@ -154,4 +154,26 @@ async fn who_may_not_come_in_gets_no_tunnel() {
     assert_eq!(wire.head().await.status(), 101);
     let line = scene.server.line().await.unwrap();
     assert!(line.starts_with("open /chat"), "{line}");
+}
+
+#[tokio::test]
+async fn a_server_that_has_not_understood_is_told_as_it_is_to_a_stream_of_http2() {
+    for answer in [
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let server = Server::says(answer).await;
+        let gateway = Setup::to(&server).start().await;
+        let mut client = python("websocket_h2.py");
+        client.args([&gateway.address().port().to_string(), "status"]);
+        Witness::start(client).says("502").await;
+        eventually("it is counted", || {
+            gateway.metric("gateway_router_requests_total{router=\"all\",code=\"502\"}")
+                == Some(1.0)
+        })
+        .await;
+        let failed =
+            gateway.metric("gateway_service_failures_total{service=\"backend\",reason=\"reset\"}");
+        assert_eq!(failed, Some(1.0));
+    }
 }

@@ -11,7 +11,7 @@ use a3s_layers::key::KeySource;
 use a3s_layers::rate_limit::{Limit, Policy, local::RateLimitLayer};
 use a3s_layers::rehearsal::{Choice, MAX_NOTES, Note};
 use axum::body::Body;
-use http::{HeaderName, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -240,4 +240,41 @@ fn notes_are_bounded_and_nobody_elses() {
     let journal = Journal::new();
     journal.would("waits");
     assert!(journal.notes().is_empty() && !journal.is_rehearsal());
+}
+
+#[cfg(feature = "basic-auth")]
+#[tokio::test]
+async fn passwords_are_checked_one_at_a_time_and_in_nobodys_way() {
+    use a3s_layers::auth::basic_auth::{BasicAuthLayer, Users};
+    let mut users = Users::new();
+    // Of "U*U", from the test vectors of crypt_blowfish, and slow enough for others to come meanwhile.
+    let hash = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+    users.add_hash("ada", hash).unwrap();
+    let layer = BasicAuthLayer::new(users).max_hashing(1, 0);
+    let service = layer.layer(service_fn(|_: Request<Body>| async {
+        Ok::<_, Infallible>(Response::new(Body::empty()))
+    }));
+    let with_password = |mut request: Request<Body>| {
+        let value = HeaderValue::from_static("Basic YWRhOndyb25n");
+        request.headers_mut().insert("authorization", value);
+        request
+    };
+    let rehearsals: Vec<_> = (0..20).map(|_| rehearsal()).collect();
+    let mut asked = tokio::task::JoinSet::new();
+    for (_, request) in &rehearsals {
+        let mut copy = Request::new(Body::empty());
+        copy.extensions_mut().clone_from(request.extensions());
+        asked.spawn(service.clone().oneshot(with_password(copy)));
+    }
+    // Somebody real, who would have no place if they took it.
+    let real = with_password(Request::new(Body::empty()));
+    assert_eq!(status(&service, real).await, StatusCode::UNAUTHORIZED);
+    while let Some(answer) = asked.join_next().await {
+        let answer = answer.unwrap().unwrap().status();
+        assert!([StatusCode::UNAUTHORIZED, StatusCode::SERVICE_UNAVAILABLE].contains(&answer));
+    }
+    let unchecked = rehearsals
+        .iter()
+        .filter(|(journal, _)| !would(journal).is_empty());
+    assert!(unchecked.count() > 0);
 }

@@ -2,7 +2,7 @@
 
 mod diff;
 
-use super::{Exit, complain};
+use super::{Exit, complain, put, say};
 use a3s_gateway::config::format;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -85,10 +85,10 @@ fn format_one(path: &Path, args: &FormatArgs) -> Exit {
     };
     let is_formatted = before == after;
     if args.check && !is_formatted {
-        print(&format!("{}\n", name.display()));
+        say(&name.display().to_string());
     }
     if args.diff {
-        print(&diff::unified(name, &before, &after));
+        put(diff::unified(name, &before, &after).as_bytes());
     }
     if args.check || args.diff {
         return match args.check && !is_formatted {
@@ -97,20 +97,15 @@ fn format_one(path: &Path, args: &FormatArgs) -> Exit {
         };
     }
     if is_stdin {
-        print(&after);
+        put(after.as_bytes());
     } else if !is_formatted {
         if let Err(error) = replace(path, &after) {
             complain(&format_args!("{}: {error}", path.display()));
             return Exit::Failed;
         }
-        print(&format!("{}\n", path.display()));
+        say(&path.display().to_string());
     }
     Exit::Done
-}
-
-/// A reader that has gone away is no failure of ours.
-fn print(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// Asked before it is opened: to open a pipe waits for somebody at its other end.

@@ -18,6 +18,7 @@ use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An API gateway and reverse proxy: one binary, one readable HCL file.
 #[derive(Debug, Parser)]
@@ -161,9 +162,25 @@ fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Writes to standard output. A reader that has gone away is no failure of ours.
+/// Whether something could not be said.
+static IS_UNSAID: AtomicBool = AtomicBool::new(false);
+
+/// Writes a line to standard output.
 fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    put(format!("{text}\n").as_bytes());
+}
+
+/// Writes to standard output. A reader that has gone away is no failure of ours; a full disk is the command's, which
+/// says so once, and in its exit status.
+fn put(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+        && !IS_UNSAID.swap(true, Ordering::Relaxed)
+    {
+        complain(&format_args!("standard output: {error}"));
+    }
 }
 
 /// Writes to standard error, as [`say`] does.
@@ -207,5 +224,8 @@ pub(crate) fn run() -> ExitCode {
         Some(Verb::Man(args)) => pages::man(args.out.as_deref()),
         Some(Verb::Demo { port }) => demo::demo(port, log),
     };
-    exit.into()
+    match IS_UNSAID.load(Ordering::Relaxed) {
+        true => Exit::Failed.into(),
+        false => exit.into(),
+    }
 }

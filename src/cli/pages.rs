@@ -1,11 +1,11 @@
 //! `completions` and `man`: what the command line says of itself, for shells and for readers.
 
-use super::{Command, Exit, complain};
+use super::{Command, Exit, complain, put, say};
 use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// When what the pages say was last gone through.
@@ -19,10 +19,10 @@ pub(super) fn completions(shell: Shell) -> Exit {
     clap_complete::generate(shell, &mut command, name, &mut text);
     // For bash it takes the hyphen of our name for a step to a subcommand in some places, and not in others.
     let text = String::from_utf8_lossy(&text);
-    print(
-        text.replace("a3s__subcmd__gateway", "a3s__gateway")
-            .as_bytes(),
-    )
+    put(text
+        .replace("a3s__subcmd__gateway", "a3s__gateway")
+        .as_bytes());
+    Exit::Done
 }
 
 /// Prints the page of the command, or writes those of its subcommands too.
@@ -31,7 +31,10 @@ pub(super) fn man(out: Option<&Path>) -> Exit {
     command.build();
     let Some(out) = out else {
         return match page(command) {
-            Ok((_, text)) => print(text.as_bytes()),
+            Ok((_, text)) => {
+                put(text.as_bytes());
+                Exit::Done
+            }
             Err(error) => failed(&error),
         };
     };
@@ -43,7 +46,7 @@ pub(super) fn man(out: Option<&Path>) -> Exit {
             fs::write(&path, text).map(|()| path)
         });
         match written {
-            Ok(path) => drop(print(format!("{}\n", path.display()).as_bytes())),
+            Ok(path) => say(&path.display().to_string()),
             Err(error) => return failed(&format_args!("{}: {error}", out.display())),
         }
     }
@@ -65,12 +68,6 @@ fn page(command: clap::Command) -> io::Result<(String, String)> {
 fn failed(error: &dyn std::fmt::Display) -> Exit {
     complain(error);
     Exit::Failed
-}
-
-/// A reader that has gone away is no failure of ours.
-fn print(text: &[u8]) -> Exit {
-    let _ = io::stdout().write_all(text);
-    Exit::Done
 }
 
 #[derive(Debug, clap::Args)]

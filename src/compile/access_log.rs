@@ -1,47 +1,13 @@
 //! `access_log { }`.
 
+use super::redaction::{HEADERS, PARAMETERS, read_by_middlewares};
 use super::{CompileError, Kept};
-use crate::config::{AccessLogConfig, AccessLogFormat, GatewayConfig, MiddlewareConfig};
+use crate::config::{AccessLogConfig, AccessLogFormat, GatewayConfig};
 use crate::stack::LogField;
-use crate::telemetry::access_log::{AccessLog, Format, Redaction, Settings, Sink, Target};
+use crate::stack::redaction::Redaction;
+use crate::telemetry::access_log::{AccessLog, Format, Settings, Sink, Target};
 use http::HeaderName;
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use std::sync::Arc;
-
-/// Parameters of queries that are credentials, as a rule.
-const PARAMETERS: [&str; 21] = [
-    "access_token",
-    "api_key",
-    "apikey",
-    "api-key",
-    "assertion",
-    "auth",
-    "client_secret",
-    "code",
-    "id_token",
-    "jwt",
-    "key",
-    "pass",
-    "passwd",
-    "password",
-    "pwd",
-    "refresh_token",
-    "secret",
-    "sig",
-    "signature",
-    "token",
-    "x-amz-signature",
-];
-
-/// Headers that are.
-const HEADERS: [HeaderName; 6] = [
-    AUTHORIZATION,
-    COOKIE,
-    PROXY_AUTHORIZATION,
-    SET_COOKIE,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("x-auth-token"),
-];
 
 /// What writes lines, with the file of the running configuration where that is the same.
 pub(super) fn access_log(
@@ -107,19 +73,4 @@ fn settings(config: &GatewayConfig, log: &AccessLogConfig) -> Settings {
         ),
         headers: listed.into(),
     }
-}
-
-/// Where middlewares look for credentials: parameters and headers.
-fn read_by_middlewares(config: &GatewayConfig) -> (Vec<&str>, Vec<HeaderName>) {
-    let (mut parameters, mut headers) = (Vec::new(), Vec::new());
-    for middleware in config.middlewares.values() {
-        let (query, header) = match middleware {
-            MiddlewareConfig::ApiKey(keys) => (&keys.query, &keys.header),
-            MiddlewareConfig::Jwt(tokens) => (&tokens.query, &tokens.header),
-            _ => continue,
-        };
-        parameters.extend(query.as_deref());
-        headers.push(header.clone());
-    }
-    (parameters, headers)
 }

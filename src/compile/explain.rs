@@ -1,6 +1,7 @@
 //! What says what becomes of a request: the tables and stacks that serve it, with their names.
 
 use super::middleware::Link;
+use super::redaction::{HEADERS, PARAMETERS, read_by_middlewares, set_by_middlewares};
 use super::route::Routes;
 use super::upstream::{Pool, Services};
 use super::{CompiledEntrypoint, Serves};
@@ -8,6 +9,7 @@ use crate::config::{Address, GatewayConfig, MiddlewareConfig, RouterConfig};
 use crate::dispatch::RequestDispatcher;
 use crate::dispatch::explain::{self, Explainer, Facets, LayerName, Secrets, Stage};
 use crate::rule::Protocol;
+use crate::stack::redaction::Redaction;
 use a3s_layers::connection::AllowLayer;
 use a3s_layers::endpoint::Endpoint;
 use a3s_layers::rehearsal::{Candidate, Choice};
@@ -130,19 +132,11 @@ fn choice(endpoint: &Endpoint, weight: u16) -> Choice {
     }
 }
 
-/// Where the configuration says that credentials are.
+/// What is shown of nothing that is explained.
 fn secrets(config: &GatewayConfig) -> Secrets {
-    let mut secrets = Secrets::default();
-    for middleware in config.middlewares.values() {
-        let (header, parameter) = match middleware {
-            MiddlewareConfig::ApiKey(config) => (Some(config.header.as_str()), &config.query),
-            MiddlewareConfig::Jwt(config) => (Some(config.header.as_str()), &config.query),
-            _ => continue,
-        };
-        secrets.headers.extend(header.map(str::to_ascii_lowercase));
-        secrets
-            .parameters
-            .extend(parameter.iter().map(|name| name.to_string()));
-    }
-    secrets
+    let (parameters, headers) = read_by_middlewares(config);
+    Secrets::new(Redaction::new(
+        PARAMETERS.into_iter().chain(parameters),
+        (HEADERS.into_iter().chain(headers)).chain(set_by_middlewares(config)),
+    ))
 }

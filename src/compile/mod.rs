@@ -10,6 +10,7 @@ mod entrypoint;
 mod explain;
 mod file;
 mod middleware;
+mod redaction;
 mod route;
 mod stream;
 mod tls;

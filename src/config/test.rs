@@ -6,6 +6,7 @@ use super::{Code, GatewayConfig};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// For no router, where `router` names one.
@@ -99,7 +100,11 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Erro
 
 /// Where tests stand in their files. Two are always equal: a configuration is what it is wherever it stands.
 #[derive(Debug, Clone, Default)]
-pub struct TestPlaces(Option<Box<Diagnostics>>);
+pub struct TestPlaces {
+    places: Option<Box<Diagnostics>>,
+    /// Tests whose requests have values from outside their files.
+    hidden: BTreeSet<String>,
+}
 
 impl PartialEq for TestPlaces {
     fn eq(&self, _: &Self) -> bool {
@@ -141,12 +146,20 @@ pub(crate) struct TestFailure<'a> {
 }
 
 impl TestPlaces {
-    pub(super) fn new(places: Diagnostics) -> Self {
-        Self(Some(Box::new(places)))
+    pub(super) fn new(places: Diagnostics, hidden: BTreeSet<String>) -> Self {
+        Self {
+            places: Some(Box::new(places)),
+            hidden,
+        }
     }
 }
 
 impl GatewayConfig {
+    /// Whether nothing may be told of what became of a test's request: it has values from outside its file.
+    pub(crate) fn conceals(&self, test: &str) -> bool {
+        self.test_places.hidden.contains(test)
+    }
+
     /// Tells of tests that fail, each at its place.
     pub(crate) fn failed_tests(&self, failures: &[TestFailure<'_>]) -> Diagnostics {
         let code = match self.on_test_failure {
@@ -154,7 +167,7 @@ impl GatewayConfig {
             OnTestFailure::Warn => Code::FailedTestWarning,
         };
         let mut told = Diagnostics::default();
-        let places = self.test_places.0.as_deref();
+        let places = self.test_places.places.as_deref();
         if let (Some(places), false) = (places, failures.is_empty()) {
             told.texts = places.texts.clone();
         }

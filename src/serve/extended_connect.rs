@@ -62,11 +62,13 @@ pub(super) fn translate(request: &mut Request, peer: &Arc<Peer>, notice: &Notice
         .or_insert(HeaderValue::from_static("13"));
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
+    let accept = value(accept);
     let upgrade = Upgrade::new(HeaderValue::from_static(WEBSOCKET));
+    let upgrade = upgrade.accepted_with(accept.clone());
     request.extensions_mut().insert(upgrade);
     Some(Ok(Box::new(ExtendedConnect {
         stream,
-        accept: value(accept),
+        accept,
         peer: Arc::clone(peer),
         notice: notice.clone(),
     })))

@@ -14,6 +14,7 @@ pub mod names;
 mod next;
 pub mod proxy_header;
 pub mod reason;
+pub mod redaction;
 pub mod shard;
 mod socket;
 mod turned_away;

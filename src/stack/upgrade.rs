@@ -10,7 +10,8 @@ use a3s_layers::observe::Traffic;
 use a3s_layers::peer::Peer;
 use axum::body::Body;
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderValue, StatusCode};
+use http::header::SEC_WEBSOCKET_ACCEPT;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Frame;
 use std::fmt;
 use std::future::{Future, pending};
@@ -25,12 +26,33 @@ use tokio::sync::oneshot;
 #[derive(Debug, Clone)]
 pub struct Upgrade {
     protocol: HeaderValue,
+    accept: Option<HeaderValue>,
 }
 
 impl Upgrade {
     /// Asks for `protocol`: one name, and perhaps a version.
     pub fn new(protocol: HeaderValue) -> Self {
-        Self { protocol }
+        Self {
+            protocol,
+            accept: None,
+        }
+    }
+
+    /// To a server that has to show that it has understood, with this `Sec-WebSocket-Accept`: nobody behind us looks.
+    pub fn accepted_with(mut self, accept: HeaderValue) -> Self {
+        self.accept = Some(accept);
+        self
+    }
+
+    /// Whether an answer is one that its asker can do something with: it shows what it has to if it is a yes, and is no
+    /// success that is none.
+    pub fn understands(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let shown = headers.get(SEC_WEBSOCKET_ACCEPT);
+        match status {
+            _ if self.accept.is_none() => true,
+            StatusCode::SWITCHING_PROTOCOLS => shown == self.accept.as_ref(),
+            status => !status.is_success(),
+        }
     }
 
     /// The protocol, as `Upgrade` has it.

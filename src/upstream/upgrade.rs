@@ -35,6 +35,9 @@ pub(super) async fn ask(
     if is_coded(&answer) {
         return Err(UpstreamError::from(Failure::Reset).into());
     }
+    if !upgrade.understands(answer.status(), answer.headers()) {
+        return Err(UpstreamError::from(Failure::Reset).into());
+    }
     let (mut head, incoming) = answer.into_parts();
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         let lease = Lease::Link {

@@ -2,6 +2,7 @@
 
     websocket_h2.py PORT talk    one exchange of each kind
     websocket_h2.py PORT wait    says `open`, waits until it is closed, and prints the code
+    websocket_h2.py PORT status  prints the status of the answer
 """
 
 import socket
@@ -164,4 +165,8 @@ def wait():
     print("closed", close.code)
 
 
-{"talk": talk, "wait": wait}[MODE]()
+def status():
+    print(Client().ask("/chat")[1][":status"])
+
+
+{"talk": talk, "wait": wait, "status": status}[MODE]()

@@ -38,6 +38,7 @@ pub use users::{UserError, Users};
 use super::unauthorized::unauthorized;
 use crate::answer::AnswerFuture;
 use crate::error::BoxError;
+use crate::journal::Journal;
 use crate::own_header;
 use crate::reject::{Shape, reject};
 use arc_swap::ArcSwap;
@@ -199,7 +200,13 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let settings = &self.layer.settings;
-        let judgement = settings.judge(request.headers());
+        let is_rehearsal = Journal::rehearsed(&request).is_some();
+        let judgement = settings.judge(request.headers(), is_rehearsal);
+        if let Some(journal) = Journal::rehearsed(&request)
+            && matches!(judgement, Judgement::Final(Verdict::Busy))
+        {
+            journal.would("checks the password, which is not done now: others are being checked");
+        }
         if let Judgement::Final(Verdict::Right(name)) = &judgement {
             settings.admit(&mut request, name);
             return AnswerFuture::pass(self.inner.call(request));
@@ -234,7 +241,8 @@ enum Judgement {
 }
 
 impl Settings {
-    fn judge(&self, headers: &HeaderMap) -> Judgement {
+    /// A rehearsal waits in nobody's way, and leaves nothing behind.
+    fn judge(&self, headers: &HeaderMap, is_rehearsal: bool) -> Judgement {
         let credentials = match Credentials::of(headers) {
             Ok(credentials) => credentials,
             Err(verdict) => return Judgement::Final(verdict),
@@ -253,13 +261,15 @@ impl Settings {
             Judgement::Final(claim.right())
         } else if !user.hash.is_slow() {
             Judgement::Final(claim.compare(credentials.password()))
-        } else if let Some(place) = self.hashing.enter() {
-            Judgement::Pending(Check::new(
-                claim,
-                credentials.password(),
-                self.remember,
-                place,
-            ))
+        } else if let Some(place) = match is_rehearsal {
+            true => self.hashing.rehearse(),
+            false => self.hashing.enter(),
+        } {
+            let remember = match is_rehearsal {
+                true => Duration::ZERO,
+                false => self.remember,
+            };
+            Judgement::Pending(Check::new(claim, credentials.password(), remember, place))
         } else {
             Judgement::Final(Verdict::Busy)
         }

@@ -8,6 +8,7 @@ use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostics, Problem};
 use crate::config::source::At;
 use crate::config::test::{NO_ROUTER, TestPart, TestPlaces};
+use std::collections::BTreeSet;
 
 /// More tests than this are not run before each reload.
 const MAX_TESTS: usize = 1000;
@@ -89,13 +90,24 @@ impl GatewayConfig {
     /// Notes where the tests stand, to tell of those that fail.
     pub(in crate::config) fn note_test_places(&mut self, tree: Tree<'_>, secrets: &[At]) {
         let mut places = Vec::new();
+        let mut hidden = BTreeSet::new();
         for (name, test) in &self.tests {
             let mut note = |part: TestPart<'_>, path: &[Key<'_>]| {
                 let mut problem = Problem::new(Code::FailedTest, part.mark(name));
                 problem.at = tree.look(path).flatten();
                 places.push(problem);
             };
-            note(TestPart::Url, &keys!["test", name, "request", "url"]);
+            let url = keys!["test", name, "request", "url"];
+            let mut headers = test.request.headers.keys();
+            let is_hidden = tree.hidden(&url).is_some()
+                || headers.any(|header| {
+                    let value = keys!["test", name, "request", "headers", header];
+                    tree.hidden(&value).is_some()
+                });
+            if is_hidden {
+                hidden.insert(name.clone());
+            }
+            note(TestPart::Url, &url);
             for key in ["router", "service", "status"] {
                 note(TestPart::Expect(key), &keys!["test", name, "expect", key]);
             }
@@ -105,7 +117,8 @@ impl GatewayConfig {
             }
         }
         if !places.is_empty() {
-            self.test_places = TestPlaces::new(Diagnostics::new(places, tree.files, secrets));
+            self.test_places =
+                TestPlaces::new(Diagnostics::new(places, tree.files, secrets), hidden);
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::config::check::{Key, Place};
 use crate::config::code::Code;
 use crate::config::diagnostic::Problem;
 use a3s_layers::headers::{HeaderEdits, HeaderError};
+use http::HeaderName;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,15 @@ impl HeadersConfig {
         let set = (self.request_headers.iter()).map(|(name, value)| (name, value.expose()));
         let add = (self.add_request_headers.iter()).map(|(name, value)| (name, value.expose()));
         edits(&self.remove_request_headers, set, add)
+    }
+
+    /// The fields of requests whose values are not shown.
+    pub(crate) fn secret_names(&self) -> impl Iterator<Item = HeaderName> {
+        let fields = self.request_headers.iter();
+        let fields = fields.chain(&self.add_request_headers);
+        // Nothing is a removal.
+        let set = fields.filter(|(_, value)| !value.expose().is_empty());
+        set.filter_map(|(name, _)| name.parse().ok())
     }
 
     /// What is done to responses.

@@ -1,6 +1,6 @@
 //! What is asked: a request, or a connection, as a client would send it.
 
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Uri};
 use std::net::{IpAddr, Ipv4Addr};
@@ -109,6 +109,10 @@ impl Question {
             (name.trim().parse()).map_err(|_| Unaskable::Header("the name is not one of HTTP"))?;
         let value: HeaderValue = (value.trim().parse())
             .map_err(|_| Unaskable::Header("the value has characters that no header can carry"))?;
+        if [TRANSFER_ENCODING, CONTENT_LENGTH].contains(&name) {
+            // What they say of a body decides how its connection is read, before anything here.
+            return Err(Unaskable::Header("a request that nobody sends has no body"));
+        }
         let fields = self.headers.iter();
         let bytes = fields.map(|(name, value)| name.as_str().len() + value.len());
         if self.headers.len() >= MAX_FIELDS

@@ -1,10 +1,7 @@
 //! What is a credential is not shown.
 
+use crate::stack::redaction::{MASK, Redaction, Target};
 use http::{HeaderName, HeaderValue, Uri};
-use std::collections::HashSet;
-
-/// In place of a credential.
-pub(super) const HIDDEN: &str = "***";
 
 /// The longest value that is shown, in characters.
 const LONGEST: usize = 512;
@@ -26,47 +23,42 @@ const TELLING: [&str; 13] = [
     "private",
 ];
 
-/// Which names are those of credentials, beside those that tell it themselves.
+/// What is hidden.
 #[derive(Debug, Clone, Default)]
-pub struct Secrets {
-    /// Headers that hold one, in lower case.
-    pub headers: HashSet<String>,
-    /// Parameters of the query that do.
-    pub parameters: HashSet<String>,
-}
+pub struct Secrets(Redaction);
 
 impl Secrets {
+    /// What `redaction` hides, and whatever has the name of a credential.
+    pub fn new(redaction: Redaction) -> Self {
+        Self(redaction.and_with(&TELLING))
+    }
+
+    /// The value of a field; a URL in it tells no more than one elsewhere.
     pub(super) fn header(&self, name: &HeaderName, value: &HeaderValue) -> String {
-        if value.is_sensitive() || self.headers.contains(name.as_str()) || tells(name.as_str()) {
-            return HIDDEN.to_owned();
+        match value.is_sensitive() || self.0.hides_header(name) {
+            true => MASK.to_owned(),
+            false => self.url(value.as_bytes()),
         }
-        shown(&String::from_utf8_lossy(value.as_bytes()))
     }
 
     /// A parameter of the query that is for nobody's eyes.
     pub(super) fn hides_parameter(&self, name: &str) -> bool {
-        self.parameters.contains(name) || tells(&name.to_ascii_lowercase()) || name == "key"
+        self.0.hides_parameter(name.as_bytes())
     }
 
     pub(super) fn target(&self, uri: &Uri) -> String {
-        let path = uri.path();
-        match uri.query() {
-            None => shown(path),
-            Some(query) => shown(&format!("{path}?{}", self.query(query))),
-        }
+        let target = uri.path_and_query().map_or("", |target| target.as_str());
+        self.url(target.as_bytes())
     }
 
     pub(super) fn query(&self, query: &str) -> String {
-        let pair = |pair: &str| match pair.split_once('=') {
-            Some((name, _)) if self.hides_parameter(name) => format!("{name}={HIDDEN}"),
-            _ => pair.to_owned(),
-        };
-        query.split('&').map(pair).collect::<Vec<_>>().join("&")
+        self.url(format!("?{query}").as_bytes()).split_off(1)
     }
-}
 
-fn tells(name: &str) -> bool {
-    TELLING.iter().any(|part| name.contains(part))
+    fn url(&self, text: &[u8]) -> String {
+        let redaction = &self.0;
+        shown(&Target { text, redaction }.to_string())
+    }
 }
 
 /// Cut where it is too long, and in one line.
@@ -88,15 +80,15 @@ mod tests {
 
     #[test]
     fn credentials_are_hidden_by_their_names() {
-        let secrets = Secrets {
-            headers: ["x-door".to_owned()].into(),
-            parameters: ["door".to_owned()].into(),
-        };
+        let secrets = Secrets::new(Redaction::new(
+            ["door", "key"],
+            [HeaderName::from_static("x-door")],
+        ));
         for (name, shown) in [
-            ("authorization", HIDDEN),
-            ("cookie", HIDDEN),
-            ("x-api-key", HIDDEN),
-            ("x-door", HIDDEN),
+            ("authorization", MASK),
+            ("cookie", MASK),
+            ("x-api-key", MASK),
+            ("x-door", MASK),
             ("www-authenticate", "v"),
             ("accept", "v"),
         ] {
@@ -113,6 +105,11 @@ mod tests {
         assert_eq!(
             secrets.target(&uri),
             "/a?door=***&access_token=***&page=3&key=***&x"
+        );
+        let location = HeaderValue::from_static("https://u:p@a/b?%64oor=1&page=2");
+        assert_eq!(
+            secrets.header(&http::header::LOCATION, &location),
+            "https://a/b?%64oor=***&page=2"
         );
     }
 

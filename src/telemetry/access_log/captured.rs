@@ -2,6 +2,7 @@
 
 use super::{AccessLog, Format};
 use crate::stack::Request;
+use crate::stack::redaction::without_user;
 use a3s_layers::peer::{Client, Peer};
 use a3s_layers::trace_context::{Incoming, TraceId};
 use http::header::{HOST, REFERER, USER_AGENT};
@@ -76,10 +77,11 @@ impl Head {
 
     /// The host as it was asked for: that of the target, if it has one.
     pub(super) fn host(&self) -> Option<&[u8]> {
-        match self.uri.authority() {
+        let host = match self.uri.authority() {
             Some(authority) => Some(authority.as_str().as_bytes()),
             None => self.host.as_ref().map(HeaderValue::as_bytes),
-        }
+        };
+        host.map(without_user)
     }
 
     /// The target: a path with its query, or the authority of a `CONNECT`.

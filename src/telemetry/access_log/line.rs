@@ -1,10 +1,11 @@
 //! One line.
 
 use super::captured::{Captured, Head};
-use super::text::{Escaped, Lossy, MASK, Target};
+use super::text::Escaped;
 use super::time::Moment;
 use super::{Ended, Settings};
 use crate::stack::LogField;
+use crate::stack::redaction::{Lossy, MASK, Target};
 use a3s_layers::journal::Journal;
 use http::header::REFERER;
 use http::{HeaderName, HeaderValue};

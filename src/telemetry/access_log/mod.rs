@@ -13,6 +13,7 @@ pub use sink::{LogCounts, Sink};
 
 use super::Ended;
 use crate::stack::LogField;
+use crate::stack::redaction::Redaction;
 use http::HeaderName;
 use line::Line;
 use std::ops::RangeInclusive;
@@ -47,38 +48,6 @@ pub struct Settings {
     pub headers: Box<[HeaderName]>,
     /// What is not told of queries and headers.
     pub redaction: Redaction,
-}
-
-/// What is not told of queries and headers.
-#[derive(Debug, Default)]
-pub struct Redaction {
-    parameters: Box<[Box<str>]>,
-    headers: Box<[HeaderName]>,
-}
-
-impl Redaction {
-    /// The values of these parameters, in whichever case, and of these fields.
-    pub fn new<'p>(
-        parameters: impl IntoIterator<Item = &'p str>,
-        headers: impl IntoIterator<Item = HeaderName>,
-    ) -> Self {
-        let parameters = parameters.into_iter();
-        Self {
-            parameters: parameters
-                .map(|name| name.to_ascii_lowercase().into())
-                .collect(),
-            headers: headers.into_iter().collect(),
-        }
-    }
-
-    fn hides_parameter(&self, name: &[u8]) -> bool {
-        let mut known = self.parameters.iter();
-        known.any(|known| text::is_parameter(name, known))
-    }
-
-    fn hides_header(&self, name: &HeaderName) -> bool {
-        self.headers.contains(name)
-    }
 }
 
 /// Writes lines.

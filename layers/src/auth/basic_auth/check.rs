@@ -109,6 +109,8 @@ impl Check {
 pub(super) struct Hashing {
     turns: Arc<Semaphore>,
     places: Arc<Semaphore>,
+    /// One at a time, which takes no place of anybody else.
+    rehearsals: Arc<Semaphore>,
 }
 
 /// A place among those who are hashed or wait for it.
@@ -124,6 +126,7 @@ impl Hashing {
         Self {
             turns: limit(at_a_time),
             places: limit(at_a_time.max(1).saturating_add(waiting)),
+            rehearsals: limit(1),
         }
     }
 
@@ -132,6 +135,16 @@ impl Hashing {
             turns: Arc::clone(&self.turns),
             turn: None,
             _place: Arc::clone(&self.places).try_acquire_owned().ok()?,
+        })
+    }
+
+    /// A place for a rehearsal, if no other has one.
+    pub(super) fn rehearse(&self) -> Option<Place> {
+        let place = Arc::clone(&self.rehearsals).try_acquire_owned().ok()?;
+        Some(Place {
+            turns: Arc::new(Semaphore::new(1)),
+            turn: None,
+            _place: place,
         })
     }
 }

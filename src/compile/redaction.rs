@@ -1,0 +1,65 @@
+//! Where requests have secrets, as far as the configuration and common names tell.
+
+use crate::config::{GatewayConfig, MiddlewareConfig};
+use http::HeaderName;
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
+
+/// Parameters of queries that are credentials, as a rule.
+pub(super) const PARAMETERS: [&str; 21] = [
+    "access_token",
+    "api_key",
+    "apikey",
+    "api-key",
+    "assertion",
+    "auth",
+    "client_secret",
+    "code",
+    "id_token",
+    "jwt",
+    "key",
+    "pass",
+    "passwd",
+    "password",
+    "pwd",
+    "refresh_token",
+    "secret",
+    "sig",
+    "signature",
+    "token",
+    "x-amz-signature",
+];
+
+/// Headers that are.
+pub(super) const HEADERS: [HeaderName; 6] = [
+    AUTHORIZATION,
+    COOKIE,
+    PROXY_AUTHORIZATION,
+    SET_COOKIE,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-auth-token"),
+];
+
+/// Where middlewares look for credentials: parameters and headers.
+pub(super) fn read_by_middlewares(config: &GatewayConfig) -> (Vec<&str>, Vec<HeaderName>) {
+    let (mut parameters, mut headers) = (Vec::new(), Vec::new());
+    for middleware in config.middlewares.values() {
+        let (query, header) = match middleware {
+            MiddlewareConfig::ApiKey(keys) => (&keys.query, &keys.header),
+            MiddlewareConfig::Jwt(tokens) => (&tokens.query, &tokens.header),
+            _ => continue,
+        };
+        parameters.extend(query.as_deref());
+        headers.push(header.clone());
+    }
+    (parameters, headers)
+}
+
+/// What `headers` middlewares set on requests: their values are shown nowhere.
+pub(super) fn set_by_middlewares(config: &GatewayConfig) -> impl Iterator<Item = HeaderName> {
+    let middlewares = config.middlewares.values();
+    let of_headers = middlewares.filter_map(|middleware| match middleware {
+        MiddlewareConfig::Headers(headers) => Some(headers.secret_names()),
+        _ => None,
+    });
+    of_headers.flatten()
+}
