@@ -24,9 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use support::server::Recorded;
-use support::{
-    Client, Load, Process, Question, Server, Setup, Told, connect, eventually, request, within,
-};
+use support::{Client, Load, Process, Question, Server, Setup, Told, connect, request, within};
 
 fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
@@ -247,56 +245,4 @@ async fn reloads_under_load_lose_no_request_and_give_no_wrong_answer() {
         .lines()
         .find_map(|line| line.strip_prefix(r#"gateway_config_reloads_total{result="success"} "#));
     assert_eq!(success.unwrap().parse(), Ok(reloads - refused));
-}
-
-/// `Host` and `PathPrefix` each.
-fn many_routers(server: &Server, generation: u64) -> String {
-    let mut text = format!(
-        "entrypoints \"web\" {{ address = \"127.0.0.1:0\" }}\n\
-         services \"generation\" {{\n respond {{ body = \"{generation}\" }}\n}}\n\
-         routers \"generation\" {{\n rule = \"Path(`/generation`)\"\n service = \"generation\"\n}}\n\
-         services \"one\" {{\n load_balancer {{ servers = [{{ url = \"{server}\" }}] }}\n}}\n"
-    );
-    for number in 0..ROUTERS {
-        text += &format!(
-            "routers \"r{number}\" {{\n rule = \"Host(`h{number}.example`) && PathPrefix(`/p{}`)\"\n service = \"one\"\n}}\n",
-            // A tenth of them differ from one generation to the next.
-            if number % 10 == 0 { generation } else { 0 },
-        );
-    }
-    text
-}
-
-/// As many as an optimised build reads in no time.
-const ROUTERS: u64 = if cfg!(debug_assertions) {
-    1_000
-} else {
-    10_000
-};
-
-/// Not more than this may be resident after many reloads than after the first few.
-const GROWTH: u64 = 16 << 20;
-
-#[tokio::test]
-async fn what_a_reload_replaces_is_freed() {
-    const RELOADS: u64 = 30;
-    let server = Server::start().await;
-    let process = Process::start(&many_routers(&server, 0), &["web"]).await;
-    let mut probe = Client::h1(connect(process.address("web")).await).await;
-    let mut early = 0;
-    for generation in 1..=RELOADS {
-        write(&process.file(), &many_routers(&server, generation), 2);
-        within("it runs", async {
-            while probe.get("/generation").await.text() != generation.to_string() {}
-        })
-        .await;
-        if generation == 5 {
-            early = process.resident_bytes();
-        }
-    }
-    // What was freed is freed a little later.
-    eventually("the old routers are freed", || {
-        process.resident_bytes() <= early + GROWTH
-    })
-    .await;
 }
