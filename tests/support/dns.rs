@@ -128,18 +128,23 @@ async fn talk(mut stream: TcpStream, zone: &Mutex<Zone>) -> std::io::Result<()> 
     }
 }
 
-/// The answer to a question (RFC 1035, 4), which may be none.
+/// The answer to a question (RFC 1035, 4), which may be none: what was meant for who had the port before is no
+/// question.
 fn answer(question: &[u8], zone: &Mutex<Zone>, max: usize) -> Option<Vec<u8>> {
     let (mut name, mut at) = (String::new(), 12);
-    while question[at] != 0 {
-        let end = at + 1 + usize::from(question[at]);
-        let label = String::from_utf8_lossy(&question[at + 1..end]);
+    loop {
+        let length = usize::from(*question.get(at)?);
+        if length == 0 {
+            break;
+        }
+        let end = at + 1 + length;
+        let label = String::from_utf8_lossy(question.get(at + 1..end)?);
         name += &format!("{}{label}", if name.is_empty() { "" } else { "." });
         at = end;
     }
     name.make_ascii_lowercase();
+    let asked = question.get(12..at + 5)?;
     let kind = u16::from_be_bytes([question[at + 1], question[at + 2]]);
-    let asked = &question[12..at + 5];
     let says = {
         let mut zone = zone.lock().unwrap();
         if kind == A {
