@@ -102,39 +102,55 @@ pub struct Target<'a> {
     pub redaction: &'a Redaction,
 }
 
-impl fmt::Display for Target<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<'a> Target<'a> {
+    /// Each piece of what may be told, from the first to the last. They are parted where there is ASCII.
+    pub fn pieces(&self, mut each: impl FnMut(&'a [u8])) {
         let at = memchr::memchr(b'?', self.text);
         let (before, query) = match at {
             Some(at) => self.text.split_at(at + 1),
             None => (self.text, &[][..]),
         };
-        match memchr::memmem::find(before, b"://") {
+        // A path is the most frequent of them.
+        let scheme = match before {
+            [b'/', ..] => None,
+            _ => memchr::memmem::find(before, b"://"),
+        };
+        match scheme {
             Some(scheme) => {
                 let (scheme, rest) = before.split_at(scheme + 3);
                 let end = memchr::memchr(b'/', rest).unwrap_or(rest.len());
-                Lossy(scheme).fmt(f)?;
-                Lossy(without_user(&rest[..end])).fmt(f)?;
-                Lossy(&rest[end..]).fmt(f)?;
+                each(scheme);
+                each(without_user(&rest[..end]));
+                each(&rest[end..]);
             }
-            None => Lossy(before).fmt(f)?,
+            None => each(before),
         }
-        let mut rest = query;
-        while at.is_some() {
-            let end = rest.iter().position(|byte| b"&;#".contains(byte));
-            let pair = &rest[..end.unwrap_or(rest.len())];
-            match memchr::memchr(b'=', pair) {
-                Some(equals) if self.redaction.hides_parameter(&pair[..equals]) => {
-                    Lossy(&pair[..=equals]).fmt(f)?;
-                    f.write_str(MASK)?;
-                }
-                _ => Lossy(pair).fmt(f)?,
+        // What is told is told from here on.
+        let mut told = query;
+        let mut begin = 0;
+        for end in memchr::memchr3_iter(b'&', b';', b'#', query).chain([query.len()]) {
+            let pair = &query[begin..end];
+            if let Some(equals) = memchr::memchr(b'=', pair)
+                && self.redaction.hides_parameter(&pair[..equals])
+            {
+                let begun = query.len() - told.len();
+                each(&told[..begin + equals + 1 - begun]);
+                each(MASK.as_bytes());
+                told = &query[end..];
             }
-            let Some(end) = end else { break };
-            f.write_char(char::from(rest[end]))?;
-            rest = &rest[end + 1..];
+            begin = end + 1;
         }
-        Ok(())
+        if !told.is_empty() {
+            each(told);
+        }
+    }
+}
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut result = Ok(());
+        self.pieces(|piece| result = result.and_then(|()| Lossy(piece).fmt(f)));
+        result
     }
 }
 

@@ -130,13 +130,13 @@ impl Exchange {
         let traced = tracer.and_then(|tracer| tracer.begin(&entrypoint.name, request, &journal));
         Self {
             entrypoint: Arc::clone(entrypoint),
+            captured: access_log.map(|log| Box::new(Captured::of(request, &journal, log))),
             journal,
             traced,
             verb: Verb::of(request.method()),
             spoken: Spoken::of_request(request.headers()),
             traffic: None,
             marks: Marks::of_request(request.method()),
-            captured: access_log.map(|log| Box::new(Captured::of(request, log))),
         }
     }
 

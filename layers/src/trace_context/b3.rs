@@ -4,6 +4,9 @@ use super::w3c::value;
 use super::{Decision, Said, SpanId, TraceContext, TraceId};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+/// What the names of those begin with that have a header for each part.
+pub(super) const PREFIX: &str = "x-b3-";
+
 const B3: HeaderName = HeaderName::from_static("b3");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-b3-traceid");
 const SPAN_ID: HeaderName = HeaderName::from_static("x-b3-spanid");

@@ -37,7 +37,7 @@ mod w3c;
 pub use id::{SpanId, TraceId};
 pub use layer::{TraceContextLayer, TraceContextService};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 /// Whether a trace is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,6 +91,9 @@ pub struct Incoming {
 impl Incoming {
     /// Reads them.
     pub fn read(headers: &HeaderMap) -> Self {
+        if !headers.keys().any(is_ours) {
+            return Self::default();
+        }
         let (w3c, single, multi) = (
             w3c::read(headers),
             b3::read_single(headers),
@@ -152,6 +155,9 @@ impl Incoming {
     ///
     /// [W3C]: https://www.w3.org/TR/trace-context-2/#tracestate-limits
     pub fn tidy(&self, headers: &mut HeaderMap) {
+        if !headers.keys().any(is_ours) {
+            return;
+        }
         match self.forms.w3c {
             true => w3c::tidy_state(headers),
             false => w3c::remove(headers),
@@ -163,6 +169,13 @@ impl Incoming {
             b3::remove_multi(headers);
         }
     }
+}
+
+/// Whether a header is one of those that are read here. Most requests have none: one look at each name costs less than
+/// to look for each of the eight.
+fn is_ours(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with(b3::PREFIX) || ["traceparent", "tracestate", "b3"].contains(&name)
 }
 
 /// Where a request stands in its trace: an extension of the request, by [`TraceContextLayer`].

@@ -3,6 +3,7 @@
 use super::{AccessLog, Format};
 use crate::stack::Request;
 use crate::stack::redaction::without_user;
+use a3s_layers::journal::Journal;
 use a3s_layers::peer::{Client, Peer};
 use a3s_layers::trace_context::{Incoming, TraceId};
 use http::header::{HOST, REFERER, USER_AGENT};
@@ -16,6 +17,7 @@ pub struct Captured {
     pub(super) client_ip: IpAddr,
     pub(super) peer: Option<Arc<Peer>>,
     pub(super) head: Option<Head>,
+    /// Where the journal has none.
     pub(super) trace_id: Option<TraceId>,
 }
 
@@ -32,14 +34,17 @@ pub(super) struct Head {
 }
 
 impl Captured {
-    /// Of a request for the lines of `log`.
-    pub fn of(request: &Request, log: &AccessLog) -> Self {
+    /// Of a request for the lines of `log`. The trace that `journal` knows of is not read again.
+    pub fn of(request: &Request, journal: &Journal, log: &AccessLog) -> Self {
         let client = request.extensions().get::<Client>();
         Self {
             client_ip: client.map_or(Ipv4Addr::UNSPECIFIED.into(), Client::ip),
             peer: client.map(|client| Arc::clone(client.peer())),
             head: Some(Head::of(request, log)),
-            trace_id: Incoming::read(request.headers()).trace_id(),
+            trace_id: match journal.trace_id() {
+                Some(_) => None,
+                None => Incoming::read(request.headers()).trace_id(),
+            },
         }
     }
 

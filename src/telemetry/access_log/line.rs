@@ -1,6 +1,7 @@
 //! One line.
 
 use super::captured::{Captured, Head};
+use super::json::Json;
 use super::text::Escaped;
 use super::time::Moment;
 use super::{Ended, Settings};
@@ -9,10 +10,9 @@ use crate::stack::redaction::{Lossy, MASK, Target};
 use a3s_layers::journal::Journal;
 use http::header::REFERER;
 use http::{HeaderName, HeaderValue};
-use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt::{self, Display, Write as _};
 use std::io::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 pub(super) struct Line<'a> {
     pub(super) settings: &'a Settings,
@@ -21,13 +21,38 @@ pub(super) struct Line<'a> {
 }
 
 impl Line<'_> {
-    pub(super) fn write_json(&self, buffer: &mut Vec<u8>) {
-        let begin = buffer.len();
-        // Writing into a Vec does not fail, and every key is a string.
-        match serde_json::to_writer(&mut *buffer, self) {
-            Ok(()) => buffer.push(b'\n'),
-            Err(_) => buffer.truncate(begin),
+    pub(super) fn write_json(&self, columns: &[Column], buffer: &mut Vec<u8>) {
+        let mut json = Json(buffer);
+        for column in columns {
+            column.write(self, &mut json);
         }
+        if !self.settings.headers.is_empty() {
+            json.0
+                .extend_from_slice(&key(columns.is_empty(), "headers"));
+            self.write_headers(&mut json);
+        } else if columns.is_empty() {
+            json.0.push(b'{');
+        }
+        json.0.extend_from_slice(b"}\n");
+    }
+
+    /// The fields of the header that are asked for, in the order in which they are asked for. The lines of one field
+    /// are one value (RFC 9110, 5.3).
+    fn write_headers(&self, json: &mut Json<'_>) {
+        let headers = self.head().map_or(&[][..], |head| &head.headers);
+        let mut is_first = true;
+        for same in headers.chunk_by(|(one, _), (other, _)| one == other) {
+            json.0.extend_from_slice(&key(is_first, same[0].0.as_str()));
+            target(
+                json,
+                same.iter().map(|(name, value)| self.told(name, value)),
+            );
+            is_first = false;
+        }
+        if is_first {
+            json.0.push(b'{');
+        }
+        json.0.push(b'}');
     }
 
     /// Apache's combined format: `%h - - [%t] "%r" %>s %b "%{Referer}i" "%{User-agent}i"`.
@@ -60,132 +85,107 @@ impl Line<'_> {
     }
 }
 
-/// Milliseconds, to the microsecond.
-fn millis(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1_000.0
-}
-
-impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for field in LogField::ALL {
-            if self.settings.has(field) {
-                map.serialize_key(field.as_str())?;
-                map.serialize_value(&Value { line: self, field })?;
-            }
-        }
-        if !self.settings.headers.is_empty() {
-            map.serialize_entry("headers", &Headers(self))?;
-        }
-        map.end()
-    }
-}
-
-struct Value<'a> {
-    line: &'a Line<'a>,
+/// What is written of a field, and before it: decided when a configuration is compiled.
+#[derive(Debug)]
+pub(super) struct Column {
     field: LogField,
+    is_masked: bool,
+    key: Box<[u8]>,
 }
 
-impl Serialize for Value<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Self { line, field } = self;
-        if line.settings.hides(*field) {
-            return to.serialize_str(MASK);
+impl Column {
+    /// Those that lines with these settings have.
+    pub(super) fn of(settings: &Settings) -> Box<[Self]> {
+        let written = LogField::ALL.into_iter();
+        let written = written.filter(|field| settings.has(*field));
+        let columns = written.enumerate().map(|(index, field)| Self {
+            field,
+            is_masked: settings.hides(field),
+            key: key(index == 0, field.as_str()),
+        });
+        columns.collect()
+    }
+
+    fn write(&self, line: &Line<'_>, json: &mut Json<'_>) {
+        json.0.extend_from_slice(&self.key);
+        if self.is_masked {
+            return json.plain(MASK.as_bytes());
         }
-        let (ended, captured) = (line.ended, line.captured);
+        let (ended, captured, head) = (line.ended, line.captured, line.head());
         let journal = ended.journal;
-        match field {
-            LogField::Timestamp => to.collect_str(&line.began()),
-            LogField::ClientIp => captured.client_ip.serialize(to),
-            LogField::Method => line.head().map(|head| head.method.as_str()).serialize(to),
-            LogField::Host => text(line.head().and_then(Head::host), to),
-            LogField::Path => match line.head() {
-                Some(head) => to.collect_str(&line.target(head.target())),
-                None => to.serialize_none(),
+        match self.field {
+            LogField::Timestamp => json.plain(&line.began().rfc3339()),
+            LogField::ClientIp => json.address(captured.client_ip),
+            LogField::Method => text(json, head.map(|head| head.method.as_str())),
+            LogField::Host => text(json, head.and_then(Head::host)),
+            LogField::Path => match head {
+                Some(head) => target(json, [line.target(head.target())]),
+                None => json.null(),
             },
-            LogField::Protocol => line.head().map(Head::version).serialize(to),
-            LogField::Status => to.serialize_u16(ended.code()),
-            LogField::RequestBytes => to.serialize_u64(ended.request_bytes),
-            LogField::ResponseBytes => to.serialize_u64(ended.response_bytes),
-            LogField::DurationMs => to.serialize_f64(millis(ended.took)),
-            LogField::UpstreamDurationMs => {
-                let answered = journal.and_then(|journal| journal.answered_in());
-                answered.map(millis).serialize(to)
+            LogField::Protocol => text(json, head.map(Head::version)),
+            LogField::Status => json.number(ended.code().into()),
+            LogField::RequestBytes => json.number(ended.request_bytes),
+            LogField::ResponseBytes => json.number(ended.response_bytes),
+            LogField::DurationMs => json.millis(ended.took),
+            LogField::UpstreamDurationMs => match journal.and_then(Journal::answered_in) {
+                Some(duration) => json.millis(duration),
+                None => json.null(),
+            },
+            LogField::Entrypoint => json.string(ended.entrypoint.as_bytes()),
+            LogField::Router => text(json, ended.route.map(|route| &*route.router)),
+            LogField::Service => text(json, ended.route.map(|route| &*route.service)),
+            LogField::Backend => {
+                let endpoint = journal.and_then(Journal::endpoint);
+                text(json, endpoint.as_deref().map(|endpoint| endpoint.id()));
             }
-            LogField::Entrypoint => to.serialize_str(ended.entrypoint),
-            LogField::Router => ended.route.map(|route| &*route.router).serialize(to),
-            LogField::Service => ended.route.map(|route| &*route.service).serialize(to),
-            LogField::Backend => match journal.and_then(|journal| journal.endpoint()) {
-                Some(endpoint) => to.serialize_str(endpoint.id()),
-                None => to.serialize_none(),
-            },
             LogField::Retries => {
-                let tries = journal.map_or(0, |journal| journal.count_tries());
-                to.serialize_u32(tries.saturating_sub(1))
+                let tries = journal.map_or(0, Journal::count_tries);
+                json.number(tries.saturating_sub(1).into());
             }
-            LogField::Reason => ended.reason.serialize(to),
+            LogField::Reason => text(json, ended.reason),
             LogField::UserAgent => {
-                let agent = line.head().and_then(|head| head.user_agent.as_ref());
-                text(agent.map(HeaderValue::as_bytes), to)
+                let agent = head.and_then(|head| head.user_agent.as_ref());
+                text(json, agent.map(HeaderValue::as_bytes));
             }
             LogField::RequestId => {
-                let id = journal.and_then(|journal| journal.request_id());
-                text(id.map(HeaderValue::as_bytes), to)
+                let id = journal.and_then(Journal::request_id);
+                text(json, id.map(HeaderValue::as_bytes));
             }
             LogField::TraceId => match journal.and_then(Journal::trace_id).or(captured.trace_id) {
-                Some(id) => to.collect_str(&id),
-                None => to.serialize_none(),
+                Some(id) => json.displayed(id),
+                None => json.null(),
             },
             LogField::TlsVersion => {
                 let tls = captured.peer.as_ref().and_then(|peer| peer.tls());
-                tls.map(|tls| tls.version).serialize(to)
+                text(json, tls.map(|tls| tls.version));
             }
         }
     }
 }
 
-fn text<S: Serializer>(bytes: Option<&[u8]>, to: S) -> Result<S::Ok, S::Error> {
-    match bytes {
-        Some(bytes) => to.collect_str(&Lossy(bytes)),
-        None => to.serialize_none(),
+/// A key, with what stands before it and after it.
+fn key(is_first: bool, name: &str) -> Box<[u8]> {
+    let before = if is_first { '{' } else { ',' };
+    format!("{before}\"{name}\":").into_bytes().into()
+}
+
+fn text(json: &mut Json<'_>, text: Option<impl AsRef<[u8]>>) {
+    match text {
+        Some(text) => json.string(text.as_ref()),
+        None => json.null(),
     }
 }
 
-/// The fields of the header that are asked for: each as often as it came, in the order in which they are asked for.
-struct Headers<'a>(&'a Line<'a>);
-
-impl Serialize for Headers<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Self(line) = self;
-        let headers = line.head().map_or(&[][..], |head| &head.headers);
-        let mut map = to.serialize_map(None)?;
-        for same in headers.chunk_by(|(one, _), (other, _)| one == other) {
-            map.serialize_entry(same[0].0.as_str(), &Lines(line, same))?;
+/// Targets, as one string.
+fn target<'a>(json: &mut Json<'_>, targets: impl IntoIterator<Item = Target<'a>>) {
+    json.open();
+    for (index, target) in targets.into_iter().enumerate() {
+        if index > 0 {
+            json.text(b", ");
         }
-        map.end()
+        target.pieces(|piece| json.text(piece));
     }
-}
-
-/// The lines of one field: they are one value (RFC 9110, 5.3).
-struct Lines<'a>(&'a Line<'a>, &'a [(HeaderName, HeaderValue)]);
-
-impl Serialize for Lines<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
-    }
-}
-
-impl Display for Lines<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(line, lines) = self;
-        for (index, (name, value)) in lines.iter().enumerate() {
-            if index > 0 {
-                f.write_str(", ")?;
-            }
-            line.told(name, value).fmt(f)?;
-        }
-        Ok(())
-    }
+    json.close();
 }
 
 struct Clf<'a>(&'a Line<'a>);

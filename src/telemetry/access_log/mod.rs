@@ -1,6 +1,7 @@
 //! The access log: one line for each exchange, when it is over.
 
 mod captured;
+mod json;
 mod line;
 mod output;
 mod sink;
@@ -15,7 +16,7 @@ use super::Ended;
 use crate::stack::LogField;
 use crate::stack::redaction::Redaction;
 use http::HeaderName;
-use line::Line;
+use line::{Column, Line};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,13 +55,18 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct AccessLog {
     settings: Settings,
+    columns: Box<[Column]>,
     sink: Arc<Sink>,
 }
 
 impl AccessLog {
     /// Writes to `sink`.
     pub fn new(settings: Settings, sink: Arc<Sink>) -> Self {
-        Self { settings, sink }
+        Self {
+            columns: Column::of(&settings),
+            settings,
+            sink,
+        }
     }
 
     /// Where lines go.
@@ -80,7 +86,7 @@ impl AccessLog {
                 ended,
             };
             match self.settings.format {
-                Format::Json => line.write_json(buffer),
+                Format::Json => line.write_json(&self.columns, buffer),
                 Format::Clf => line.write_clf(buffer),
             }
         });

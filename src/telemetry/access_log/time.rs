@@ -45,6 +45,26 @@ impl Moment {
         (self.second / 3_600, self.second / 60 % 60, self.second % 60)
     }
 
+    /// As RFC 3339 has it: `2026-11-26T07:11:13.042Z`.
+    pub(super) fn rfc3339(&self) -> [u8; 24] {
+        let (hour, minute, second) = self.clock();
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut put = |end: usize, mut number: u64, count: usize| {
+            for at in (end - count..end).rev() {
+                text[at] = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        put(4, self.year, 4);
+        put(7, self.month, 2);
+        put(10, self.day, 2);
+        put(13, hour, 2);
+        put(16, minute, 2);
+        put(19, second, 2);
+        put(23, self.millis.into(), 3);
+        text
+    }
+
     /// As Apache has it: `26/Nov/2026:07:11:13 +0000`.
     pub(super) fn apache(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (hour, minute, second) = self.clock();
@@ -53,18 +73,6 @@ impl Moment {
         write!(
             f,
             "{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} +0000"
-        )
-    }
-}
-
-/// As RFC 3339 has it: `2026-11-26T07:11:13.042Z`.
-impl fmt::Display for Moment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (hour, minute, second) = self.clock();
-        let (year, month, day, millis) = (self.year, self.month, self.day, self.millis);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
         )
     }
 }
@@ -85,9 +93,9 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00.007Z"),
         ] {
             let at = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(7);
-            assert_eq!(Moment::at(at).to_string(), text);
+            assert_eq!(Moment::at(at).rfc3339(), *text.as_bytes());
         }
         let before = UNIX_EPOCH - Duration::from_secs(1);
-        assert_eq!(Moment::at(before).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Moment::at(before).rfc3339(), *b"1970-01-01T00:00:00.000Z");
     }
 }
