@@ -11,6 +11,13 @@ use std::time::Duration;
 pub(super) struct Json<'b>(pub(super) &'b mut Vec<u8>);
 
 impl Json<'_> {
+    /// The key of an object, with what stands before it and after it. Keys have nothing that is to be escaped.
+    pub(super) fn key(&mut self, is_first: bool, key: &str) {
+        self.0.push(if is_first { b'{' } else { b',' });
+        self.plain(key.as_bytes());
+        self.0.push(b':');
+    }
+
     pub(super) fn null(&mut self) {
         self.0.extend_from_slice(b"null");
     }

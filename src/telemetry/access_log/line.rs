@@ -27,8 +27,7 @@ impl Line<'_> {
             column.write(self, &mut json);
         }
         if !self.settings.headers.is_empty() {
-            json.0
-                .extend_from_slice(&key(columns.is_empty(), "headers"));
+            json.key(columns.is_empty(), "headers");
             self.write_headers(&mut json);
         } else if columns.is_empty() {
             json.0.push(b'{');
@@ -42,11 +41,9 @@ impl Line<'_> {
         let headers = self.head().map_or(&[][..], |head| &head.headers);
         let mut is_first = true;
         for same in headers.chunk_by(|(one, _), (other, _)| one == other) {
-            json.0.extend_from_slice(&key(is_first, same[0].0.as_str()));
-            target(
-                json,
-                same.iter().map(|(name, value)| self.told(name, value)),
-            );
+            json.key(is_first, same[0].0.as_str());
+            let values = same.iter().map(|(name, value)| self.told(name, value));
+            target(json, values);
             is_first = false;
         }
         if is_first {
@@ -77,10 +74,10 @@ impl Line<'_> {
 
     /// The value of a header, if it may be told.
     fn told<'a>(&'a self, name: &HeaderName, value: &'a HeaderValue) -> Target<'a> {
-        match (self.settings.redaction.hides_header(name), name) {
-            (true, _) => self.target(MASK.as_bytes()),
-            // It is a URL.
-            _ => self.target(value.as_bytes()),
+        match self.settings.redaction.hides_header(name) {
+            true => self.target(MASK.as_bytes()),
+            // It may be a URL.
+            false => self.target(value.as_bytes()),
         }
     }
 }
@@ -98,10 +95,14 @@ impl Column {
     pub(super) fn of(settings: &Settings) -> Box<[Self]> {
         let written = LogField::ALL.into_iter();
         let written = written.filter(|field| settings.has(*field));
-        let columns = written.enumerate().map(|(index, field)| Self {
-            field,
-            is_masked: settings.hides(field),
-            key: key(index == 0, field.as_str()),
+        let columns = written.enumerate().map(|(index, field)| {
+            let mut key = Vec::new();
+            Json(&mut key).key(index == 0, field.as_str());
+            Self {
+                field,
+                is_masked: settings.hides(field),
+                key: key.into(),
+            }
         });
         columns.collect()
     }
@@ -161,12 +162,6 @@ impl Column {
             }
         }
     }
-}
-
-/// A key, with what stands before it and after it.
-fn key(is_first: bool, name: &str) -> Box<[u8]> {
-    let before = if is_first { '{' } else { ',' };
-    format!("{before}\"{name}\":").into_bytes().into()
 }
 
 fn text(json: &mut Json<'_>, text: Option<impl AsRef<[u8]>>) {
