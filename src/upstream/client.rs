@@ -10,6 +10,7 @@ use super::pool::{self, Sender};
 use super::upgrade;
 use super::watched::Watched;
 use crate::stack::Request;
+use crate::stack::conduct::Conduct;
 use crate::stack::proxy_header::Addresses;
 use crate::stack::upgrade::Upgrade;
 use a3s_layers::endpoint::{AwaitedBody, Endpoint};
@@ -306,7 +307,10 @@ async fn open(
             .adaptive_window(false)
             .initial_stream_window_size(H2_STREAM_WINDOW)
             .initial_connection_window_size(H2_CONNECTION_WINDOW)
-            .handshake(TokioIo::new(Watched::new(io.into_inner())))
+            .handshake(TokioIo::new(Watched::new(
+                io.into_inner(),
+                Conduct::of_server(),
+            )))
             .await
             .map_err(broken)?;
         let max_streams = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));

@@ -6,6 +6,7 @@
 //! with a waker that does nothing, and an idle connection is left with one too, so that no task is woken for another.
 
 use super::usage::Held;
+use super::watched::{BeforeHead, Watched};
 use crate::stack::proxy_header::Addresses;
 use crate::stack::{Request, Socket};
 use axum::body::Body;
@@ -20,18 +21,20 @@ use std::task::{Context, Poll, Waker, ready};
 
 /// What is read at a time of an answer that comes fast, and the longest head of one. It is what a client costs, a few
 /// times, that asks and does not read.
-const MAX_BUFFER: usize = 128 * 1024;
+pub(super) const MAX_BUFFER: usize = 128 * 1024;
 
 /// A connection and the way to send on it.
 pub(super) struct Link {
     sender: http1::SendRequest<Body>,
-    connection: Option<Connection>,
+    connection: Option<Pin<Box<Connection>>>,
+    before_head: BeforeHead,
     /// The client that it was opened for, where the server knows that.
     owner: Option<Box<Addresses>>,
     _held: Held,
 }
 
-type Connection = Pin<Box<http1::Connection<TokioIo<Socket>, Body>>>;
+/// What drives it.
+pub(super) type Connection = http1::Connection<TokioIo<Watched<BeforeHead>>, Body>;
 
 impl Link {
     pub(super) async fn open(
@@ -39,13 +42,16 @@ impl Link {
         owner: Option<Box<Addresses>>,
         held: Held,
     ) -> hyper::Result<Self> {
+        let before_head = BeforeHead::new();
+        let io = Watched::new(io.into_inner(), before_head.clone());
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_BUFFER)
-            .handshake(io)
+            .handshake(TokioIo::new(io))
             .await?;
         Ok(Self {
             sender,
             connection: Some(Box::pin(connection)),
+            before_head,
             owner,
             _held: held,
         })
@@ -54,13 +60,15 @@ impl Link {
     /// Goes on with a connection that was driven elsewhere, if it has not ended.
     pub(super) fn go_on(
         sender: http1::SendRequest<Body>,
-        connection: Option<http1::Connection<TokioIo<Socket>, Body>>,
+        connection: Option<Connection>,
+        before_head: BeforeHead,
         owner: Option<Box<Addresses>>,
         held: Held,
     ) -> Self {
         Self {
             sender,
             connection: connection.map(Box::pin),
+            before_head,
             owner,
             _held: held,
         }
@@ -114,6 +122,7 @@ impl Link {
 
     /// Sends a request and waits for the head of its response.
     pub(super) fn send(mut self, request: Request) -> Sending<impl Future<Output = Sent>> {
+        self.before_head.begin();
         Sending {
             answer: self.sender.try_send_request(request),
             link: Some(self),
@@ -143,6 +152,7 @@ impl<F: Future<Output = Sent>> Future for Sending<F> {
         let answer = ready!(this.answer.poll(&mut Context::from_waker(Waker::noop())));
         Poll::Ready(answer.map(|response| {
             let link = this.link.take().expect("it was there a line above");
+            link.before_head.end();
             (response, link)
         }))
     }

@@ -3,9 +3,10 @@
 use super::body::{AnswerBody, Lease, ResponseBody};
 use super::client::{Timeouts, is_coded};
 use super::connect::Origin;
-use super::link::Link;
+use super::link::{Connection, Link};
 use super::tunnel::Tunnel;
 use super::usage::Held;
+use super::watched::{BeforeHead, Watched};
 use crate::stack::proxy_header::Addresses;
 use crate::stack::upgrade::{Upgrade, switch};
 use crate::stack::{Request, Socket};
@@ -20,8 +21,6 @@ use hyper_util::rt::TokioIo;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-
-type Connection = http1::Connection<TokioIo<Socket>, Body>;
 
 /// Asks the server of `origin`. What it answers is the answer, whether or not it grants what was asked.
 pub(super) async fn ask(
@@ -73,6 +72,7 @@ pub(super) async fn ask(
 struct Sent {
     sender: http1::SendRequest<Body>,
     connection: Connection,
+    before_head: BeforeHead,
     ended: Option<hyper::Result<()>>,
     owner: Option<Box<Addresses>>,
     held: Held,
@@ -86,7 +86,9 @@ async fn send(
     let owner = origin.owner_of(&request);
     let io = origin.connect_h1(owner.as_deref()).await?;
     let held = origin.usage().hold();
-    let opened = http1::handshake(io).await;
+    let before_head = BeforeHead::new();
+    let io = Watched::new(io.into_inner(), before_head.clone());
+    let opened = http1::handshake(TokioIo::new(io)).await;
     let (mut sender, mut connection) =
         opened.map_err(|error| UpstreamError::new(Failure::Connect, error))?;
     let mut answer = pin!(sender.send_request(request));
@@ -97,11 +99,13 @@ async fn send(
     });
     let answer = answer.await;
     let answer = answer.map_err(|error| UpstreamError::new(Failure::Reset, error))?;
+    before_head.end();
     Ok((
         answer,
         Sent {
             sender,
             connection,
+            before_head,
             owner,
             ended,
             held,
@@ -126,7 +130,13 @@ impl Sent {
     /// The connection, as one on which an ordinary answer comes.
     fn into_link(self) -> Link {
         let connection = self.ended.is_none().then_some(self.connection);
-        Link::go_on(self.sender, connection, self.owner, self.held)
+        Link::go_on(
+            self.sender,
+            connection,
+            self.before_head,
+            self.owner,
+            self.held,
+        )
     }
 
     /// What is under it, and what was read of that already.
@@ -143,6 +153,10 @@ impl Sent {
             .await
             .map_err(|error| UpstreamError::new(Failure::Reset, error))?;
         let parts = self.connection.into_parts();
-        Ok((parts.io.into_inner(), parts.read_buf, self.held))
+        Ok((
+            parts.io.into_inner().into_inner(),
+            parts.read_buf,
+            self.held,
+        ))
     }
 }

@@ -3,14 +3,16 @@
 use super::fault::Fault;
 use super::tasks::Tasks;
 use crate::stack::Socket;
+use crate::stack::conduct::Conduct;
 use crate::upstream::connect::Origin;
+use crate::upstream::watched::{BeforeHead, Watched};
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
 
 /// The largest head of an answer.
 const MAX_HEAD: usize = 16 << 10;
@@ -19,6 +21,7 @@ const MAX_HEAD: usize = 16 << 10;
 #[derive(Debug)]
 pub(super) struct Connection {
     sender: Sender,
+    before_head: BeforeHead,
     _tasks: Tasks,
 }
 
@@ -35,13 +38,15 @@ impl Connection {
         if needs_h2 && !speaks_h2 && matches!(io.inner(), Socket::Tls(_)) {
             return Err(Fault::NoHttp2);
         }
+        let io = io.into_inner();
         let tasks = Tasks::default();
+        let before_head = BeforeHead::new();
         let spawner = tasks.spawner();
         let sender = if speaks_h2 || needs_h2 {
             let (sender, connection) = http2::Builder::new(spawner.clone())
                 .timer(TokioTimer::new())
                 .max_header_list_size(MAX_HEAD as u32)
-                .handshake(io)
+                .handshake(TokioIo::new(Watched::new(io, Conduct::of_server())))
                 .await?;
             spawner.execute(async move {
                 let _ = connection.await;
@@ -50,7 +55,7 @@ impl Connection {
         } else {
             let (sender, connection) = http1::Builder::new()
                 .max_buf_size(MAX_HEAD)
-                .handshake(io)
+                .handshake(TokioIo::new(Watched::new(io, before_head.clone())))
                 .await?;
             spawner.execute(async move {
                 let _ = connection.await;
@@ -59,6 +64,7 @@ impl Connection {
         };
         Ok(Self {
             sender,
+            before_head,
             _tasks: tasks,
         })
     }
@@ -87,7 +93,10 @@ impl Connection {
         match &mut self.sender {
             Sender::H1(sender) => {
                 sender.ready().await?;
-                sender.send_request(request).await
+                self.before_head.begin();
+                let answer = sender.send_request(request).await?;
+                self.before_head.end();
+                Ok(answer)
             }
             Sender::H2(sender) => {
                 sender.ready().await?;
