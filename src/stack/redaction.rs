@@ -37,15 +37,21 @@ impl Redaction {
         self
     }
 
-    /// Whether the value of a parameter is hidden, whose name may be escaped, and may be that of one of a list
-    /// (`token[]`).
+    /// Whether the value of a parameter is hidden, whose name may be escaped, and may be that of a part of something
+    /// (`token[]`, `user[password]`, `user.password`).
     pub fn hides_parameter(&self, written: &[u8]) -> bool {
-        let name = || plain(written).take_while(|byte| *byte != b'[');
-        let is = |known: &str| name().eq(known.bytes());
-        self.parameters.iter().any(|known| is(known)) || {
-            // Nothing is gathered where nothing is asked by parts.
-            !self.parts.is_empty() && self.has_part(&name().collect::<Vec<_>>())
+        if !written.iter().any(|byte| b"%[.".contains(byte)) {
+            return self.hides_name(written);
         }
+        let name: Vec<u8> = plain(written).collect();
+        let mut parts = name.split(|byte| b"[].".contains(byte));
+        parts.any(|part| self.hides_name(part))
+    }
+
+    fn hides_name(&self, name: &[u8]) -> bool {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        self.parameters.iter().any(|known| is(known))
+            || !self.parts.is_empty() && self.has_part(&name.to_ascii_lowercase())
     }
 
     /// Whether the value of a field is hidden.
@@ -59,7 +65,7 @@ impl Redaction {
     }
 }
 
-/// A name in a query without its escapes, in lower case.
+/// A name in a query without its escapes.
 fn plain(written: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = written;
     std::iter::from_fn(move || {
@@ -69,9 +75,9 @@ fn plain(written: &[u8]) -> impl Iterator<Item = u8> {
             && let (Some(high), Some(low)) = (digit(*high), digit(*low))
         {
             rest = after;
-            return Some((high << 4 | low).to_ascii_lowercase());
+            return Some(high << 4 | low);
         }
-        Some(first.to_ascii_lowercase())
+        Some(first)
     })
 }
 
@@ -105,26 +111,23 @@ pub struct Target<'a> {
 impl<'a> Target<'a> {
     /// Each piece of what may be told, from the first to the last. They are parted where there is ASCII.
     pub fn pieces(&self, mut each: impl FnMut(&'a [u8])) {
-        let at = memchr::memchr(b'?', self.text);
-        let (before, query) = match at {
+        // Tokens are in fragments as well.
+        let at = memchr::memchr2(b'?', b'#', self.text);
+        let (mut before, query) = match at {
             Some(at) => self.text.split_at(at + 1),
             None => (self.text, &[][..]),
         };
         // A path is the most frequent of them.
-        let scheme = match before {
-            [b'/', ..] => None,
-            _ => memchr::memmem::find(before, b"://"),
-        };
-        match scheme {
-            Some(scheme) => {
-                let (scheme, rest) = before.split_at(scheme + 3);
-                let end = memchr::memchr(b'/', rest).unwrap_or(rest.len());
-                each(scheme);
-                each(without_user(&rest[..end]));
-                each(&rest[end..]);
-            }
-            None => each(before),
+        let is_path = matches!(before, [b'/', next, ..] if *next != b'/');
+        while !is_path && let Some(slashes) = memchr::memmem::find(before, b"//") {
+            let (scheme, rest) = before.split_at(slashes + 2);
+            let ends = |byte: &u8| b"/?# ,;\"'<>".contains(byte);
+            let end = rest.iter().position(ends).unwrap_or(rest.len());
+            each(scheme);
+            each(without_user(&rest[..end]));
+            before = &rest[end..];
         }
+        each(before);
         // What is told is told from here on.
         let mut told = query;
         let mut begin = 0;
@@ -175,6 +178,9 @@ mod tests {
             b"%74oke%6E",
             b"token[]",
             b"token%5B0%5D",
+            b"user[token]",
+            b"user%5BToken%5D[]",
+            b"user.token",
         ] {
             assert!(redaction.hides_parameter(name), "{}", Lossy(name));
         }
@@ -186,6 +192,7 @@ mod tests {
             b"",
             b"%",
             b"my_token",
+            b"user[tokens]",
         ] {
             assert!(!redaction.hides_parameter(other), "{}", Lossy(other));
         }
@@ -211,6 +218,12 @@ mod tests {
             ("http://u:p@h", "http://h"),
             ("http://u:p?x@h", "http://u:p?x@h"),
             ("/a@b", "/a@b"),
+            ("/", "/"),
+            ("", ""),
+            ("//u:p@h/a", "//h/a"),
+            ("/a#token=1&b=2", "/a#token=***&b=2"),
+            ("http://h/#token=1", "http://h/#token=***"),
+            ("http://h, http://u:p@i/", "http://h, http://i/"),
         ] {
             let target = Target {
                 text: text.as_bytes(),

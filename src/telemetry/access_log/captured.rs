@@ -93,7 +93,10 @@ impl Head {
     pub(super) fn target(&self) -> &[u8] {
         let path = self.uri.path_and_query().map(|target| target.as_str());
         let authority = || self.uri.authority().map(|authority| authority.as_str());
-        path.or_else(authority).unwrap_or_default().as_bytes()
+        let authority = || authority().map(|authority| without_user(authority.as_bytes()));
+        path.map(str::as_bytes)
+            .or_else(authority)
+            .unwrap_or_default()
     }
 
     pub(super) fn version(&self) -> &'static str {

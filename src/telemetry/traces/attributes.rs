@@ -15,7 +15,8 @@ impl Attributes {
         let mut text = text.into();
         if text.len() > MAX_TEXT {
             let end = (0..=MAX_TEXT).rfind(|at| text.is_char_boundary(*at));
-            text.truncate(end.unwrap_or_default());
+            // Not the same text cut off: that would keep the room of the whole.
+            text = text[..end.unwrap_or_default()].to_owned();
         }
         self.push(key, Value::StringValue(text));
         self
