@@ -19,7 +19,7 @@ use support::server::Recorded;
 use support::switch::{ASK, GRANT, echo};
 use support::tls::Authority;
 use support::{
-    Load, Process, Question, Server, Setup, TestGateway, Told, Wire, eventually, request,
+    Client, Load, Process, Question, Server, Setup, TestGateway, Told, Wire, eventually, request,
 };
 use tempfile::TempDir;
 
@@ -560,6 +560,52 @@ async fn a_pipe_that_nobody_reads_holds_up_no_request() {
     }
     assert!(dropped() > 1.0);
     let _ = tokio::time::timeout(Duration::from_millis(1), gateway.shutdown()).await;
+}
+
+#[tokio::test]
+async fn a_pipe_that_nobody_reads_is_told_of_once_and_can_be_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    let setup = Setup::new()
+        .route("all", "PathPrefix(`/`)", "hello")
+        .set("services/hello/respond/body", "hello");
+    let to_pipe = setup.clone().set("access_log/file", path.to_str().unwrap());
+    let mut process = Process::start(&to_pipe.text(), &["web"]).await;
+    let mut client = Client::h1(support::connect(process.address("web")).await).await;
+    // Some hundred of these fill the pipe and the buffer of a worker.
+    let target = format!("/{}", "a".repeat(30_000));
+    let lost = "lines of the access log are lost";
+    let mut asked = 0;
+    while !process.has_logged(lost) {
+        assert_eq!(client.get(&target).await.status, 200);
+        asked += 1;
+        assert!(asked < 2_000, "nothing is dropped");
+    }
+    for _ in 0..10 {
+        assert_eq!(client.get(&target).await.status, 200);
+    }
+    assert_eq!(process.log().matches(lost).count(), 1);
+
+    let log = LogFile::new();
+    std::fs::write(process.file(), log.of(setup).text()).unwrap();
+    process.signal(Signal::HUP);
+    process.logs("reloaded").await;
+    client.get("/").await;
+    log.line().await;
+    // What was written to the pipe is given up, with the thread that did.
+    let tasks = format!("/proc/{}/task", process.id());
+    let writers = || {
+        let tasks = std::fs::read_dir(&tasks).unwrap().flatten();
+        let names = tasks.map(|task| std::fs::read_to_string(task.path().join("comm")));
+        names
+            .filter(|name| name.as_deref().is_ok_and(|name| name == "access-log\n"))
+            .count()
+    };
+    eventually("one thread is left", || writers() == 1).await;
+    process.signal(Signal::TERM);
+    process.ended().await;
 }
 
 struct Numbers;

@@ -1,14 +1,25 @@
 //! Where lines are written: a file that may be moved away, a pipe, or standard output.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long a writer waits that may not block.
-const PAUSE: Duration = Duration::from_millis(10);
+/// How long it is waited for a reader before it is asked whether that is still wanted.
+const PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
+/// How long the last lines wait for a reader that takes none.
+const LAST: Duration = Duration::from_secs(1);
+
+/// What a pipe takes as a whole, or says that it has no room for (POSIX, `PIPE_BUF`): at least so much on Linux.
+const PIPE: usize = 4_096;
 
 /// Where lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,11 +83,63 @@ impl Target {
 #[derive(Debug)]
 pub(super) struct Output {
     target: Target,
-    file: Option<File>,
+    file: Option<Opened>,
     /// What has gone wrong and is not over.
     trouble: Option<ErrorKind>,
     /// Whether the last line has no end.
     is_torn: bool,
+}
+
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    /// A pipe is asked for room before it is written to: a write would wait for its reader, however long.
+    is_pipe: bool,
+}
+
+impl Opened {
+    fn of(target: &Target) -> io::Result<Self> {
+        let file = target.open()?;
+        let is_pipe = file.metadata()?.file_type().is_fifo();
+        Ok(Self { file, is_pipe })
+    }
+
+    /// Writes some of it, or nothing where there is no room for a while.
+    fn write(&mut self, lines: &[u8]) -> io::Result<Option<usize>> {
+        if self.is_pipe && !self.has_room()? {
+            return Ok(None);
+        }
+        let lines = if self.is_pipe { piece(lines) } else { lines };
+        match self.file.write(lines) {
+            Ok(0) => Err(ErrorKind::WriteZero.into()),
+            Ok(written) => Ok(Some(written)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Some(0)),
+            // Somebody else may have set this for what we share with them.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.has_room().map(|has_room| has_room.then_some(0))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn has_room(&self) -> io::Result<bool> {
+        let mut asked = [PollFd::new(&self.file, PollFlags::OUT)];
+        match poll(&mut asked, Some(&PAUSE)) {
+            Ok(0) | Err(Errno::INTR) => Ok(false),
+            // To write to what has no reader any more says so.
+            Ok(_) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What a pipe takes at once, and, where that is possible, with whole lines: others may write to it as well.
+fn piece(lines: &[u8]) -> &[u8] {
+    let most = &lines[..lines.len().min(PIPE)];
+    match memchr::memrchr(b'\n', most) {
+        Some(end) => &most[..=end],
+        None => most,
+    }
 }
 
 impl Output {
@@ -91,13 +154,19 @@ impl Output {
 
     /// Opens it anew: what was moved away gets no more lines.
     pub(super) fn reopen(&mut self) {
-        match self.target.open() {
-            Ok(file) => {
-                self.file = Some(file);
+        let file = self.target.shown();
+        match Opened::of(&self.target) {
+            Ok(opened) => {
+                self.file = Some(opened);
                 self.is_torn = false;
-                tracing::info!(file = %self.target.shown(), "the access log is opened anew");
+                tracing::info!(%file, "the access log is opened anew");
             }
-            Err(error) => self.complain(&error),
+            // The next lines try it again, and say so.
+            Err(_) if self.file.is_none() => {}
+            Err(error) => tracing::error!(
+                %file, %error,
+                "the access log cannot be opened anew: lines go on to the file that is open"
+            ),
         }
     }
 
@@ -127,24 +196,30 @@ impl Output {
         lines: &[u8],
         may_wait: impl Fn() -> bool,
     ) -> Result<(), (usize, io::Error)> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(self.target.open().map_err(|error| (0, error))?),
+        let opened = match &mut self.file {
+            Some(opened) => opened,
+            none => none.insert(Opened::of(&self.target).map_err(|error| (0, error))?),
         };
-        if self.is_torn {
-            file.write_all(b"\n").map_err(|error| (0, error))?;
-            self.is_torn = false;
-        }
-        let mut written = 0;
-        while written < lines.len() {
-            match file.write(&lines[written..]) {
-                Ok(0) => return Err((written, ErrorKind::WriteZero.into())),
-                Ok(more) => written += more,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Somebody else may have set this for what we share with them.
-                Err(error) if error.kind() == ErrorKind::WouldBlock && may_wait() => {
-                    std::thread::sleep(PAUSE);
+        // The end of a torn line is written first.
+        let end: &[u8] = if self.is_torn { b"\n" } else { b"" };
+        let (mut ended, mut written) = (0, 0);
+        let mut moved = Instant::now();
+        while ended < end.len() || written < lines.len() {
+            let rest = match end.get(ended..) {
+                Some(end) if !end.is_empty() => end,
+                _ => &lines[written..],
+            };
+            match opened.write(rest) {
+                Ok(Some(more)) if ended < end.len() => {
+                    ended += more;
+                    self.is_torn = ended < end.len();
                 }
+                Ok(Some(more)) => {
+                    written += more;
+                    moved = Instant::now();
+                }
+                Ok(None) if may_wait() || moved.elapsed() < LAST => {}
+                Ok(None) => return Err((written, ErrorKind::TimedOut.into())),
                 Err(error) => return Err((written, error)),
             }
         }

@@ -61,6 +61,8 @@ struct Queue {
     is_awake: AtomicBool,
     reopens: AtomicBool,
     ends: AtomicBool,
+    /// Whether it was told that there is no room for lines.
+    is_full: AtomicBool,
     thread: OnceLock<Thread>,
     counts: Arc<LogCounts>,
 }
@@ -86,6 +88,7 @@ impl Sink {
                 is_awake: AtomicBool::new(false),
                 reopens: AtomicBool::new(false),
                 ends: AtomicBool::new(false),
+                is_full: AtomicBool::new(false),
                 thread: OnceLock::new(),
                 counts,
             }),
@@ -128,6 +131,11 @@ impl Sink {
         if before >= BOUND {
             drop(buffer);
             queue.counts.dropped.fetch_add(1, Ordering::Relaxed);
+            if !queue.is_full.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "lines of the access log are lost: they are not taken as fast as they come"
+                );
+            }
             return;
         }
         write(&mut buffer);
@@ -192,13 +200,19 @@ impl Queue {
             let ends = self.ends.load(Ordering::Acquire);
             let reopens = self.reopens.swap(false, Ordering::AcqRel);
             self.is_awake.store(false, Ordering::Release);
+            let mut has_room = true;
             for buffer in self.buffers.iter() {
                 std::mem::swap(&mut *buffer.lock(), &mut lines);
+                has_room &= lines.len() < BOUND / 2;
                 if !lines.is_empty() {
                     self.write(&mut output, &lines);
                 }
                 lines.clear();
                 lines.shrink_to(KEPT);
+            }
+            if has_room && self.is_full.swap(false, Ordering::Relaxed) {
+                let lost = self.counts.dropped();
+                tracing::info!(lost, "there is room for lines of the access log again");
             }
             if reopens {
                 output.reopen();
