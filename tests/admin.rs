@@ -75,6 +75,9 @@ impl Setup {
             reply.head.contains("content-type: application/json"),
             "{reply:?}"
         );
+        for told in ["cache-control: no-store", "x-content-type-options: nosniff"] {
+            assert!(reply.head.contains(told), "{page}: {reply:?}");
+        }
         reply.json()
     }
 }

@@ -6,7 +6,7 @@ mod support;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::{Process, Setup, eventually};
+use support::{Client, Port, Process, Setup, eventually};
 
 #[tokio::test]
 async fn a_log_of_json_is_an_object_a_line() {
@@ -131,4 +131,33 @@ async fn a_reload_says_what_it_changed_and_a_refused_one_that_nothing_did() {
     let log = process.log();
     let problem = log.lines().find(|line| line.contains("nobody"));
     assert!(problem.unwrap().contains("ERROR"), "{log}");
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_nobody() {
+    let port = Port::reserve();
+    // Nobody listens there.
+    let server = Port::reserve();
+    let setup = Setup::to(format!("http://{}", server.address()))
+        .set("entrypoints/web/address", port.address().to_string());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("gateway.hcl");
+    std::fs::write(&file, setup.text()).unwrap();
+    let mut gateway = std::process::Command::new(env!("CARGO_BIN_EXE_a3s-gateway"))
+        .arg("--config")
+        .arg(&file)
+        .args(["--log-level", "debug"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let connects = || std::net::TcpStream::connect(port.address()).is_ok();
+    eventually("it listens", connects).await;
+    let mut client = Client::h1(support::connect(port.address()).await).await;
+    // Each of them has lines: more than the pipe holds.
+    for _ in 0..2_000 {
+        assert_eq!(client.get("/").await.status, 502);
+    }
+    let id = rustix::process::Pid::from_child(&gateway);
+    rustix::process::kill_process(id, Signal::TERM).unwrap();
+    eventually("it ends", || gateway.try_wait().unwrap().is_some()).await;
 }

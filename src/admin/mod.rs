@@ -1,7 +1,7 @@
 //! The admin API: what runs, as JSON, on a listener of its own or behind a router (`admin@internal`).
 //!
-//! It reads handles, and so does the page for people, through it. All that it changes is whether a server is drained, and that on its own listener only, with a
-//! token.
+//! It reads handles, and so does the page for people, through it. All that it changes is whether a server is drained,
+//! and that on its own listener only, with a token.
 
 mod access;
 mod certificates;
@@ -24,9 +24,10 @@ pub use views::{Health, ServiceHealth};
 use crate::stack::HttpService;
 use a3s_layers::reject::{Shape, reject};
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, get};
-use http::StatusCode;
+use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
 use tower::util::BoxCloneSyncService;
 
@@ -73,6 +74,7 @@ fn pages(live: &Arc<Live>, server: MethodRouter<Arc<Live>>) -> Router {
         .route("/api/gateway/warnings", get(views::warnings))
         .route("/api/gateway/explain", get(explain::explain))
         .layer(from_fn_with_state(Arc::clone(live), access::require_token))
+        .layer(map_response(of_the_moment))
         .route("/ready", get(views::ready))
         .route("/live", get(views::live))
         .route("/dashboard", get(dashboard::slash))
@@ -85,4 +87,12 @@ fn pages(live: &Arc<Live>, server: MethodRouter<Arc<Live>>) -> Router {
             access::require_address,
         ))
         .with_state(Arc::clone(live))
+}
+
+/// What is told is so now, and is what it says it is.
+async fn of_the_moment(mut response: axum::response::Response) -> axum::response::Response {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch::Receiver;
 use tracing::{Event, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::{self, DefaultFields, Format, Full, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent};
 use tracing_subscriber::layer::SubscriberExt;
@@ -22,7 +23,11 @@ pub(super) struct Log {
     format: Option<LogFormat>,
     filter: reload::Handle<EnvFilter, Registry>,
     is_json: Arc<AtomicBool>,
+    last: Option<WorkerGuard>,
 }
+
+/// So many lines wait for whoever reads standard error, and no others: whatever is logged, nobody waits.
+const WAITING: usize = 16_384;
 
 impl Log {
     /// Begins it, with what the command line says.
@@ -30,8 +35,12 @@ impl Log {
         let first = level.clone().unwrap_or_default().filter();
         let (layer, filter) = reload::Layer::new(first);
         let is_json = Arc::new(AtomicBool::new(format == Some(LogFormat::Json)));
+        let (writer, last) = NonBlockingBuilder::default()
+            .buffered_lines_limit(WAITING)
+            .thread_name("log")
+            .finish(std::io::stderr());
         let lines = tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
+            .with_writer(writer)
             .with_ansi(std::io::stderr().is_terminal())
             // They would be told on standard error, which is what failed: with a panic.
             .log_internal_errors(false)
@@ -45,7 +54,13 @@ impl Log {
             format,
             filter,
             is_json,
+            last: Some(last),
         }
+    }
+
+    /// What has the last lines written when it is dropped, for a second at most.
+    pub(super) fn last(&mut self) -> Option<WorkerGuard> {
+        self.last.take()
     }
 
     /// Goes on as `config` says, but for what the command line has said.

@@ -20,7 +20,7 @@ pub(super) fn serve(source: &Source, log: Log) -> Exit {
 }
 
 /// Runs `config` on the runtime of the control plane; requests have their own threads.
-pub(super) fn run(config: GatewayConfig, log: Log, ready: impl FnOnce()) -> Exit {
+pub(super) fn run(config: GatewayConfig, mut log: Log, ready: impl FnOnce()) -> Exit {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
@@ -33,9 +33,11 @@ pub(super) fn run(config: GatewayConfig, log: Log, ready: impl FnOnce()) -> Exit
             return Exit::Failed;
         }
     };
+    let last = log.last();
     let result = runtime.block_on(start_to_end(config, log, ready));
     // A file that is being read must not hold up the end.
     runtime.shutdown_background();
+    drop(last);
     match result {
         Ok(()) => Exit::Done,
         Err(error) => {

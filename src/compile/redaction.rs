@@ -5,7 +5,7 @@ use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 
 /// Parameters of queries that are credentials, as a rule.
-pub(super) const PARAMETERS: [&str; 21] = [
+pub(super) const PARAMETERS: [&str; 23] = [
     "access_token",
     "api_key",
     "apikey",
@@ -26,6 +26,8 @@ pub(super) const PARAMETERS: [&str; 21] = [
     "sig",
     "signature",
     "token",
+    "x-amz-credential",
+    "x-amz-security-token",
     "x-amz-signature",
 ];
 

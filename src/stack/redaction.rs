@@ -40,12 +40,12 @@ impl Redaction {
     /// Whether the value of a parameter is hidden, whose name may be escaped, and may be that of a part of something
     /// (`token[]`, `user[password]`, `user.password`).
     pub fn hides_parameter(&self, written: &[u8]) -> bool {
-        if !written.iter().any(|byte| b"%[.".contains(byte)) {
+        if !written.iter().any(|byte| b"%+[.".contains(byte)) {
             return self.hides_name(written);
         }
         let name: Vec<u8> = plain(written).collect();
-        let mut parts = name.split(|byte| b"[].".contains(byte));
-        parts.any(|part| self.hides_name(part))
+        let parts_them = |byte: &u8| b"[]. ".contains(byte) || byte.is_ascii_control();
+        name.split(parts_them).any(|part| self.hides_name(part))
     }
 
     fn hides_name(&self, name: &[u8]) -> bool {
@@ -77,7 +77,7 @@ fn plain(written: &[u8]) -> impl Iterator<Item = u8> {
             rest = after;
             return Some(high << 4 | low);
         }
-        Some(first)
+        Some(if first == b'+' { b' ' } else { first })
     })
 }
 
@@ -111,41 +111,40 @@ pub struct Target<'a> {
 impl<'a> Target<'a> {
     /// Each piece of what may be told, from the first to the last. They are parted where there is ASCII.
     pub fn pieces(&self, mut each: impl FnMut(&'a [u8])) {
-        // Tokens are in fragments as well.
-        let at = memchr::memchr2(b'?', b'#', self.text);
-        let (mut before, query) = match at {
-            Some(at) => self.text.split_at(at + 1),
-            None => (self.text, &[][..]),
-        };
-        // A path is the most frequent of them.
-        let is_path = matches!(before, [b'/', next, ..] if *next != b'/');
-        while !is_path && let Some(slashes) = memchr::memmem::find(before, b"//") {
-            let (scheme, rest) = before.split_at(slashes + 2);
-            let ends = |byte: &u8| b"/?# ,;\"'<>".contains(byte);
-            let end = rest.iter().position(ends).unwrap_or(rest.len());
-            each(scheme);
-            each(without_user(&rest[..end]));
-            before = &rest[end..];
-        }
-        each(before);
         // What is told is told from here on.
-        let mut told = query;
-        let mut begin = 0;
-        for end in memchr::memchr3_iter(b'&', b';', b'#', query).chain([query.len()]) {
-            let pair = &query[begin..end];
-            if let Some(equals) = memchr::memchr(b'=', pair)
-                && self.redaction.hides_parameter(&pair[..equals])
-            {
-                let begun = query.len() - told.len();
-                each(&told[..begin + equals + 1 - begun]);
-                each(MASK.as_bytes());
-                told = &query[end..];
+        let (mut told, mut rest) = (self.text, self.text);
+        // Parameters are in queries, in fragments, and in paths (RFC 3986, 3.3).
+        while let Some(at) = rest.iter().position(|byte| b"?#&;".contains(byte)) {
+            rest = &rest[at + 1..];
+            let ends = |byte: &u8| b"?#&;=".contains(byte);
+            let end = rest.iter().position(ends).unwrap_or(rest.len());
+            if rest.get(end) != Some(&b'=') || !self.redaction.hides_parameter(&rest[..end]) {
+                rest = &rest[end..];
+                continue;
             }
-            begin = end + 1;
+            let value = &rest[end + 1..];
+            without_users(&told[..told.len() - value.len()], &mut each);
+            each(MASK.as_bytes());
+            let ends = |byte: &u8| b"?#&;".contains(byte);
+            rest = &value[value.iter().position(ends).unwrap_or(value.len())..];
+            told = rest;
         }
-        if !told.is_empty() {
-            each(told);
-        }
+        without_users(told, &mut each);
+    }
+}
+
+/// The pieces of text that has URLs, without the users and passwords of those.
+fn without_users<'a>(mut text: &'a [u8], each: &mut impl FnMut(&'a [u8])) {
+    while let Some(slashes) = memchr::memmem::find(text, b"//") {
+        let (scheme, rest) = text.split_at(slashes + 2);
+        let ends = |byte: &u8| b"/?# ,;&\"'<>".contains(byte);
+        let end = rest.iter().position(ends).unwrap_or(rest.len());
+        each(scheme);
+        each(without_user(&rest[..end]));
+        text = &rest[end..];
+    }
+    if !text.is_empty() {
+        each(text);
     }
 }
 
@@ -181,6 +180,9 @@ mod tests {
             b"user[token]",
             b"user%5BToken%5D[]",
             b"user.token",
+            b"+token",
+            b"%20token",
+            b"token%00",
         ] {
             assert!(redaction.hides_parameter(name), "{}", Lossy(name));
         }
@@ -222,6 +224,11 @@ mod tests {
             ("", ""),
             ("//u:p@h/a", "//h/a"),
             ("/a#token=1&b=2", "/a#token=***&b=2"),
+            ("/a;token=1/b?c", "/a;token=***?c"),
+            ("/a?b=c?token=1", "/a?b=c?token=***"),
+            ("/a?b=c=token=1&token=1=2", "/a?b=c=token=1&token=***"),
+            ("/a?to=http://u:p@h/", "/a?to=http://h/"),
+            ("/a?to=http://u:p@h&b=c@d", "/a?to=http://h&b=c@d"),
             ("http://h/#token=1", "http://h/#token=***"),
             ("http://h, http://u:p@i/", "http://h, http://i/"),
         ] {
