@@ -119,8 +119,24 @@ impl fmt::Display for Target<'_> {
             }
             None => Lossy(before).fmt(f)?,
         }
-        let mut rest = query;
-        while at.is_some() {
+        let redaction = self.redaction;
+        let text = query;
+        Query { text, redaction }.fmt(f)
+    }
+}
+
+/// A query, without the `?` before it, that tells no secrets.
+pub struct Query<'a> {
+    /// As it is written.
+    pub text: &'a [u8],
+    /// What is hidden of it.
+    pub redaction: &'a Redaction,
+}
+
+impl fmt::Display for Query<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.text;
+        loop {
             let end = rest.iter().position(|byte| b"&;#".contains(byte));
             let pair = &rest[..end.unwrap_or(rest.len())];
             match memchr::memchr(b'=', pair) {
@@ -130,11 +146,10 @@ impl fmt::Display for Target<'_> {
                 }
                 _ => Lossy(pair).fmt(f)?,
             }
-            let Some(end) = end else { break };
+            let Some(end) = end else { return Ok(()) };
             f.write_char(char::from(rest[end]))?;
             rest = &rest[end + 1..];
         }
-        Ok(())
     }
 }
 
