@@ -5,6 +5,7 @@
 
 mod support;
 
+use a3s_gateway::Question;
 use axum::body::Body;
 use http::{Request, Response};
 use serde_json::{Value, json};
@@ -54,6 +55,9 @@ async fn one_that_nobody_watches_is_healthy_and_says_what_it_did_wrong_last() {
         explained(&gateway).await["servers"][0]["last_failure"],
         *failure
     );
+    let question = Question::new("GET", "http://test.example/").unwrap();
+    let text = gateway.explain(&question).await.unwrap().to_string();
+    assert!(text.contains(" s ago: connect\n"), "{text}");
     let more = setup.route("more", "Path(`/more`)", "backend");
     gateway.become_(&more).await;
     assert_eq!(shown(&gateway).await["last_failure"], *failure);
