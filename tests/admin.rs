@@ -156,7 +156,6 @@ fn it_tells_what_runs_and_what_it_did() {
     let ewma = server.as_object_mut().unwrap().shift_remove("ewma_ms");
     assert!(ewma.unwrap().as_f64().unwrap() > 0.0);
     let expected = json!({
-        "id": setup.backend.address.to_string(),
         "url": format!("http://{}", setup.backend.address),
         "weight": 1,
         "state": "healthy",
@@ -166,6 +165,7 @@ fn it_tells_what_runs_and_what_it_did() {
         "failures": 0,
         "ejections": 0,
         "ejected_until": null,
+        "last_failure": null,
         "last_probe": null,
     });
     assert_eq!(server, expected);

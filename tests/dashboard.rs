@@ -239,6 +239,17 @@ async fn a_server_that_dies_and_a_refused_reload_are_shown() {
 }
 
 #[tokio::test]
+async fn a_server_that_nobody_watches_says_what_it_did_wrong_last() {
+    let text = "entrypoints \"web\" {\n  address = \"127.0.0.1:0\"\n}\nrouters \"all\" {\n  rule = \"PathPrefix(`/`)\"\n  service = \"alone\"\n}\nservices \"alone\" {\n  load_balancer {\n    servers = [{ url = \"http://127.0.0.1:1\" }]\n  }\n}\nadmin {\n  address = \"127.0.0.1:0\"\n  dashboard = true\n}\n";
+    let gateway = start(text).await;
+    let mut client = Client::h1(connect(gateway.address("web")).await).await;
+    assert_eq!(client.get("/").await.status, 502);
+    Browser::look("failed", gateway.address("admin@internal"))
+        .has_seen_all()
+        .await;
+}
+
+#[tokio::test]
 async fn a_token_is_asked_for_and_kept_to_the_page() {
     let servers = [Server::start().await, Server::start().await];
     let text = shop([&servers[0], &servers[1]], "token = \"hunter2\"");

@@ -378,7 +378,7 @@ services "names" {
         let failed = &told["candidates"][0]["failed"];
         assert!(failed.to_string().contains(found), "{found} in {failed}");
         if router.is_string() {
-            assert_eq!(told["servers"][0]["id"], "tcp://postgres.internal:5432");
+            assert_eq!(told["servers"][0]["url"], "tcp://postgres.internal:5432");
         }
     }
     let told = told(&path, &["GET", "udp://192.0.2.9:53"]);
@@ -556,7 +556,7 @@ middlewares "move" {
         "\"grey\" 0 \"no\"",
     ];
     assert_eq!(servers, expected);
-    assert_eq!(said["servers"][0]["id"], "http://blue.internal");
+    assert_eq!(said["servers"][0]["url"], "http://blue.internal");
     assert_eq!(
         (&said["answer"]["by"], &said["answer"]["status"]),
         (&"server".into(), &Value::Null)

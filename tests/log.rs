@@ -6,7 +6,8 @@ mod support;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::{Client, Port, Process, Setup, eventually};
+use std::time::Duration;
+use support::{Client, Port, Process, Server, Setup, connect, eventually, within};
 
 #[tokio::test]
 async fn a_log_of_json_is_an_object_a_line() {
@@ -152,7 +153,7 @@ async fn a_log_that_nobody_reads_holds_up_nobody() {
         .unwrap();
     let connects = || std::net::TcpStream::connect(port.address()).is_ok();
     eventually("it listens", connects).await;
-    let mut client = Client::h1(support::connect(port.address()).await).await;
+    let mut client = Client::h1(connect(port.address()).await).await;
     // Each of them has lines: more than the pipe holds.
     for _ in 0..2_000 {
         assert_eq!(client.get("/").await.status, 502);
@@ -160,4 +161,73 @@ async fn a_log_that_nobody_reads_holds_up_nobody() {
     let id = rustix::process::Pid::from_child(&gateway);
     rustix::process::kill_process(id, Signal::TERM).unwrap();
     eventually("it ends", || gateway.try_wait().unwrap().is_some()).await;
+}
+
+/// The last line with these words.
+fn line(log: &str, words: &str) -> String {
+    let found = log.lines().rev().find(|line| line.contains(words));
+    found.unwrap_or_else(|| panic!("{words}: {log}")).to_owned()
+}
+
+#[tokio::test]
+async fn a_request_without_an_answer_is_told_with_its_service_and_the_server_that_was_asked() {
+    let again = json!({ "type": "retry", "max_retries": 1, "retry_interval_ms": 0 });
+    let setup = Setup::to("http://127.0.0.1:1")
+        .set("routers/all/priority", 1)
+        .route("again", "Path(`/again`)", "backend")
+        .set("middlewares/again", again)
+        .set("routers/again/middlewares", json!(["again"]))
+        .service("nobody", "http://127.0.0.1:2")
+        .set(
+            "services/nobody/load_balancer/servers",
+            json!([{ "url": "http://127.0.0.1:2", "weight": 0 }]),
+        )
+        .route("nobody", "Path(`/nobody`)", "nobody");
+    let arguments = ["--log-level", "debug"];
+    let process = Process::start_with(&setup.text(), &["web"], &arguments).await;
+    let mut client = Client::h1(connect(process.address("web")).await).await;
+    let server = "service=\"backend\" server=\"http://127.0.0.1:1\"";
+    let unanswered = "no answer from the upstream";
+    assert_eq!(client.get("/").await.status, 502);
+    process.logs(unanswered).await;
+    let told = line(&process.log(), unanswered);
+    assert!(told.contains("reason=\"connect\""), "{told}");
+    assert!(told.contains(server), "{told}");
+    assert_eq!(client.get("/again").await.status, 502);
+    process.logs("a request is sent again").await;
+    let told = line(&process.log(), "a request is sent again");
+    assert!(told.contains(server), "{told}");
+    // Nobody was asked.
+    assert_eq!(client.get("/nobody").await.status, 503);
+    process.logs("reason=\"unavailable\"").await;
+    let told = line(&process.log(), "reason=\"unavailable\"");
+    assert!(told.contains("service=\"nobody\""), "{told}");
+    assert!(!told.contains("server="), "{told}");
+}
+
+#[tokio::test]
+async fn a_circuit_breaker_is_called_by_its_name() {
+    let breaker = json!({ "type": "circuit-breaker", "failure_threshold": 1, "cooldown_secs": 1 });
+    let (server, port) = (Server::start().await, Port::reserve());
+    let setup = Setup::to(format!("http://{}", port.address()))
+        .set("middlewares/careful", breaker)
+        .set("routers/all/middlewares", json!(["careful"]));
+    let process = Process::start(&setup.text(), &["web"]).await;
+    let mut client = Client::h1(connect(process.address("web")).await).await;
+    assert_eq!(client.get("/").await.status, 502);
+    let opened = "a circuit breaker opened middleware=\"careful\"";
+    process.logs(opened).await;
+    let well = setup.balancer("servers", json!([{ "url": server.to_string() }]));
+    support::tls::write(&process.file(), &well.text());
+    process.logs("reloaded").await;
+    // Once the second is over, and before that as often as may be.
+    within("the circuit is closed", async {
+        while client.get("/").await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    process
+        .logs("a circuit breaker closed middleware=\"careful\"")
+        .await;
 }

@@ -341,12 +341,12 @@ async fn names_of_one_address_are_one_server() {
     let servers: Vec<_> = servers
         .map(|server| {
             (
-                server["id"].as_str().unwrap(),
+                server["url"].as_str().unwrap(),
                 server["weight"].as_u64().unwrap(),
             )
         })
         .collect();
-    let ids = [2, 3].map(|last| format!("127.0.0.{last}:{port}"));
+    let ids = [2, 3].map(|last| format!("http://127.0.0.{last}:{port}"));
     assert_eq!(servers, [(&*ids[0], 3), (&*ids[1], 3)]);
 }
 

@@ -309,7 +309,7 @@ async fn a_password_opens_it_and_is_shown_nowhere() {
         process.logs("a rate limit cannot count").await;
         let log = process.log();
         assert!(
-            log.contains("redis=127.0.0.1:") && !log.contains("hunter"),
+            log.contains("middleware=\"limit\" redis=127.0.0.1:") && !log.contains("hunter"),
             "{log}"
         );
     }

@@ -82,6 +82,7 @@ async fn a_request_is_a_span_at_the_entrypoint_the_router_and_the_server() {
         for (span, key, value) in [
             (entry, "http.request.method", "PUT"),
             (entry, "url.path", "/a"),
+            (entry, "url.query", "key=***"),
             (entry, "url.scheme", "http"),
             (entry, "server.address", "test.example"),
             (entry, "client.address", "127.0.0.1"),
@@ -96,7 +97,8 @@ async fn a_request_is_a_span_at_the_entrypoint_the_router_and_the_server() {
             (router, "gateway.service", "backend"),
             (tried, "server.address", "127.0.0.1"),
             (tried, "server.port", &*port.to_string()),
-            (tried, "url.full", &*format!("{server}/a")),
+            (tried, "url.full", &*format!("{server}/a?key=***")),
+            (tried, "gateway.server", &*server.to_string()),
             (tried, "http.response.status_code", "200"),
         ] {
             assert_eq!(span.get(key), Some(value), "{protocol}: {key}");
@@ -113,6 +115,51 @@ async fn a_request_is_a_span_at_the_entrypoint_the_router_and_the_server() {
         assert_eq!(headers["x-key"], "open sesame");
         eventually("it is counted", || exported(&gateway) == 3.0).await;
         assert_eq!(dropped(&gateway), 0.0);
+    }
+}
+
+#[tokio::test]
+async fn a_query_is_told_as_the_access_log_tells_it() {
+    let (collector, server) = (Collector::start().await, Server::start().await);
+    let setup = traced(Setup::to(&server), &collector);
+    let gateway = setup.start().await;
+    let other = setup
+        .clone()
+        .set("access_log/file", "/dev/null")
+        .set("access_log/fields/redact", json!(["visitor"]))
+        .set("access_log/fields/reveal", json!(["code"]));
+    let rewritten = json!({ "type": "replace-path", "path": "/c" });
+    let other = other
+        .set("middlewares/other", rewritten)
+        .set("routers/all/middlewares", json!(["other"]));
+    let mut client = gateway.h1().await;
+    let mut seen = 0;
+    for (setup, asked, query, path, inner) in [
+        (&setup, "/a", None, "/a", ""),
+        (&setup, "/a?", Some(""), "/a", "?"),
+        (
+            &setup,
+            "/a?visitor=1&code=2;%74oken=3&x",
+            Some("visitor=1&code=***;%74oken=***&x"),
+            "/a",
+            "?visitor=1&code=***&%74oken=***&x",
+        ),
+        (
+            &other,
+            "/a?visitor=1&code=2&token=3",
+            Some("visitor=***&code=2&token=***"),
+            "/c",
+            "?visitor=***&code=2&token=***",
+        ),
+    ] {
+        gateway.become_(setup).await;
+        assert_eq!(client.get(asked).await.status, 200);
+        seen += 3;
+        let spans = collector.has(seen).await.split_off(seen - 3);
+        let [entry, tried] = [2, 3].map(|kind| of_kind(&spans, kind));
+        assert_eq!(entry.get("url.query"), query, "{asked}");
+        let url = format!("{server}{path}{inner}");
+        assert_eq!(tried.get("url.full"), Some(&*url), "{asked}");
     }
 }
 

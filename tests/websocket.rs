@@ -4,10 +4,15 @@
 
 mod support;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::process::Command;
+#[cfg(feature = "otlp")]
+use support::collector::{Collector, outline};
 use support::tools::python;
 use support::{Server, Setup, TestGateway, Witness, eventually, within};
+
+/// Of a server that has not understood.
+const NOT_SWITCHED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// An echo server of others, and a gateway before it.
 struct Scene {
@@ -80,9 +85,41 @@ async fn everything_goes_through_streams_of_http2_as_well() {
         assert!(["closed 4000 enough", "closed 4001 leave"].contains(&&*line));
     }
     eventually("they are counted", || {
-        gateway.metric("gateway_router_requests_total{router=\"all\",code=\"101\"}") == Some(2.0)
+        let counted = "gateway_router_requests_total{method=\"CONNECT\",code=\"101\"}";
+        gateway.metric(counted) == Some(2.0)
     })
     .await;
+}
+
+#[cfg(feature = "otlp")]
+#[tokio::test]
+async fn a_stream_of_http2_is_told_of_by_the_method_that_the_client_sent() {
+    let (server, collector) = (Server::says(NOT_SWITCHED).await, Collector::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("access.log");
+    let gateway = Setup::to(&server)
+        .set("access_log/file", log.to_str().unwrap())
+        .set("tracing/otlp_endpoint", collector.url())
+        .set("tracing/sample", 1)
+        .start()
+        .await;
+    let mut client = python("websocket_h2.py");
+    client.args([&gateway.address().port().to_string(), "status"]);
+    Witness::start(client).says("502").await;
+    let spans = collector.has(3).await;
+    assert_eq!(
+        outline(&spans),
+        "server CONNECT 502 !reset\n  internal router all\n    client GET !reset\n"
+    );
+    let text = || std::fs::read_to_string(&log).unwrap_or_default();
+    eventually("a line", || text().ends_with('\n')).await;
+    let line: Value = serde_json::from_str(&text()).unwrap();
+    assert_eq!(
+        (&line["method"], &line["path"]),
+        (&json!("CONNECT"), &json!("/chat"))
+    );
+    let counted = "gateway_router_requests_total{method=\"CONNECT\",code=\"502\"}";
+    assert_eq!(gateway.metric(counted), Some(1.0));
 }
 
 #[tokio::test]
@@ -160,7 +197,7 @@ async fn who_may_not_come_in_gets_no_tunnel() {
 async fn a_server_that_has_not_understood_is_told_as_it_is_to_a_stream_of_http2() {
     for answer in [
         "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        NOT_SWITCHED,
     ] {
         let server = Server::says(answer).await;
         let gateway = Setup::to(&server).start().await;

@@ -23,8 +23,9 @@ pub use course::{Course, Notes as CourseNotes, Step, Try};
 use crate::endpoint::Endpoint;
 use crate::rehearsal;
 use crate::trace_context::TraceId;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use std::any::Any;
+use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,7 +41,8 @@ pub struct Journal(Arc<Notes>);
 #[derive(Debug)]
 struct Notes {
     began: Instant,
-    route: OnceLock<Arc<dyn Any + Send + Sync>>,
+    route: OnceLock<Arc<dyn Route>>,
+    method: OnceLock<Method>,
     request_id: OnceLock<HeaderValue>,
     position: AtomicU32,
     tries: AtomicU32,
@@ -52,6 +54,12 @@ struct Notes {
     /// Of a request that is only served to see what would become of it.
     rehearsal: Option<Box<rehearsal::Notes>>,
     trace: OnceLock<Trace>,
+}
+
+/// What serves a request: whatever the dispatcher knows of it. Layers know what it is called.
+pub trait Route: Any + fmt::Debug + Send + Sync {
+    /// What the log calls the service that it leads to.
+    fn service(&self) -> &str;
 }
 
 /// The trace that a request belongs to.
@@ -78,6 +86,7 @@ impl Journal {
         Self(Arc::new(Notes {
             began: Instant::now(),
             route: OnceLock::new(),
+            method: OnceLock::new(),
             request_id: OnceLock::new(),
             position: AtomicU32::new(0),
             tries: AtomicU32::new(0),
@@ -99,9 +108,19 @@ impl Journal {
         self.0.began
     }
 
-    /// Notes what serves the request, once: whatever the dispatcher's own name for it is. Returns whether it is noted:
-    /// the first one stays, for a request is dispatched once.
-    pub fn set_route(&self, route: Arc<dyn Any + Send + Sync>) -> bool {
+    /// Notes the method that the client sent, once, where the request goes on with another.
+    pub fn set_method(&self, method: Method) {
+        let _ = self.0.method.set(method);
+    }
+
+    /// The method that the client sent, where it is not that of the request.
+    pub fn method(&self) -> Option<&Method> {
+        self.0.method.get()
+    }
+
+    /// Notes what serves the request, once. Returns whether it is noted: the first one stays, for a request is
+    /// dispatched once.
+    pub fn set_route(&self, route: Arc<dyn Route>) -> bool {
         let is_first = self.0.route.set(route).is_ok();
         if is_first && let Some(course) = self.course() {
             course.routed();
@@ -111,7 +130,13 @@ impl Journal {
 
     /// What serves the request, if it is a `T`.
     pub fn route<T: Any>(&self) -> Option<&T> {
-        self.0.route.get()?.downcast_ref()
+        let route: &dyn Any = &**self.0.route.get()?;
+        route.downcast_ref()
+    }
+
+    /// What the log calls the service that the request is for.
+    pub fn service(&self) -> Option<&str> {
+        Some(self.0.route.get()?.service())
     }
 
     /// Notes the ID of the request, once: the outermost who gives it one chooses.

@@ -18,10 +18,10 @@
 //! # });
 //! ```
 
+use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Chain, Failure};
 use crate::journal::Journal;
 use crate::reject::{Shape, reject};
-use crate::trace_context::TraceId;
 use axum::body::Body;
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, Version};
@@ -29,6 +29,7 @@ use pin_project_lite::pin_project;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tower::{Layer, Service};
 
@@ -91,12 +92,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let shape = Shape::of(request.headers());
-        let trace_id = Journal::trace_of(request.extensions());
+        let about = About::of(&request);
         let version = request.version();
         RescueFuture {
             shape,
             version,
-            trace_id,
+            about,
             inner: match self.unready.take() {
                 Some(error) => Inner::Unready { error: Some(error) },
                 None => Inner::Called {
@@ -114,7 +115,7 @@ pin_project! {
         inner: Inner<F>,
         shape: Shape,
         version: Version,
-        trace_id: Option<TraceId>,
+        about: About,
     }
 }
 
@@ -142,19 +143,48 @@ where
             }
         };
         Poll::Ready(Ok(result.unwrap_or_else(|error| {
-            log(&error, *this.trace_id);
+            this.about.log(&error);
             answer_to(Failure::of(&*error), *this.shape, *this.version)
         })))
     }
 }
 
-fn log(error: &BoxError, trace_id: Option<TraceId>) {
-    tracing::debug!(
-        reason = Failure::of(&**error).reason(),
-        trace_id = trace_id.map(tracing::field::display),
-        error = %Chain(&**error),
-        "no answer from the upstream"
-    );
+/// What a line in the log says of a request that got no answer.
+struct About {
+    journal: Option<Journal>,
+    /// How often a server had been asked before.
+    before: u32,
+}
+
+impl About {
+    fn of<B>(request: &Request<B>) -> Self {
+        let journal = request.extensions().get::<Journal>().cloned();
+        Self {
+            before: journal.as_ref().map_or(0, Journal::count_tries),
+            journal,
+        }
+    }
+
+    /// The server that gave no answer; none where there was nobody to ask.
+    fn server(&self) -> Option<Arc<Endpoint>> {
+        let journal = self.journal.as_ref()?;
+        let was_asked = journal.count_tries() > self.before;
+        journal.endpoint().filter(|_| was_asked)
+    }
+
+    fn log(&self, error: &BoxError) {
+        let journal = self.journal.as_ref();
+        tracing::debug!(
+            reason = Failure::of(&**error).reason(),
+            service = journal.and_then(Journal::service),
+            server = self.server().as_ref().map(|server| server.id()),
+            trace_id = journal
+                .and_then(Journal::trace_id)
+                .map(tracing::field::display),
+            error = %Chain(&**error),
+            "no answer from the upstream"
+        );
+    }
 }
 
 /// What the sender of a request of this `version` is told of a failure.

@@ -539,9 +539,9 @@ async fn a_server_that_is_back_is_not_judged_by_how_it_was() {
         load(&balance, &endpoints, 10, ms(1_000)).await;
         endpoints[0].set(trouble, "");
         load(&balance, &endpoints, 10, ms(4_000)).await;
-        assert!(endpoints[0].ewma() >= Some(Duration::from_secs(1)));
-        endpoints[0].clear(trouble);
+        // What its failures count as is nothing that was measured.
         assert_eq!(endpoints[0].ewma(), None);
+        endpoints[0].clear(trouble);
         let shares = load(&balance, &endpoints, 10, ms(10_000)).await;
         assert!(
             (shares[0] - 1.0 / 3.0).abs() < 0.05,
@@ -614,7 +614,7 @@ async fn the_time_to_the_first_byte_is_that_of_the_server() {
     let upload = || Request::new(Body::from("hello"));
     ask(upload(), Some(ms(60_000)), ms(60_020)).await;
     assert_eq!(endpoint.ewma(), Some(ms(20)));
-    // A client that goes away while it sends tells nothing, another one that it was not answered.
+    // Of a client that goes away nobody knows how long the answer would have taken.
     let place = endpoint.enter();
     let service = PlaceLayer::new().layer(service_fn(|_: Request<Body>| {
         pending::<Result<Response<Body>, BoxError>>()
@@ -626,5 +626,5 @@ async fn the_time_to_the_first_byte_is_that_of_the_server() {
     let (request, place) = (Request::new(Body::empty()), endpoint.enter());
     let sent = service.oneshot(Placed { request, place });
     assert!(timeout(ms(30_000), sent).await.is_err());
-    assert_eq!(endpoint.ewma(), Some(ms(30_000)));
+    assert_eq!(endpoint.ewma(), Some(ms(20)));
 }

@@ -189,7 +189,6 @@ fn view(
         .map(|(trouble, why)| (trouble.as_str().to_owned(), json!(why)))
         .collect();
     json!({
-        "id": id(endpoint.id()),
         "url": endpoint.id(),
         "weight": weight,
         "state": standing.as_str(),
@@ -200,6 +199,10 @@ fn view(
         "failures": endpoint.failures(),
         "ejections": endpoint.ejections(),
         "ejected_until": endpoint.ejected_until().map(seconds),
+        "last_failure": endpoint.last_failure().map(|failure| json!({
+            "at": seconds(failure.at),
+            "reason": failure.reason,
+        })),
         "last_probe": endpoint.last_probe().map(|probe| json!({
             "at": seconds(probe.at),
             "fault": probe.fault,
@@ -214,8 +217,9 @@ fn seconds(time: SystemTime) -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-/// What a server is called in the path of a page: its host and port, or the path of its socket.
-fn id(url: &str) -> &str {
+/// What a server may be called in the path of a page, where its URL would have to be encoded: its host and port, or the
+/// path of its socket.
+fn short(url: &str) -> &str {
     match url.split_once("://") {
         Some((_, rest)) => rest,
         None => url.strip_prefix("unix:").unwrap_or(url),
@@ -228,7 +232,7 @@ struct Named {
     server: Server,
 }
 
-/// The servers that the path of a page names, by id or URL; never none. Each revision may have one.
+/// The servers that the path of a page names, by their URL or in short; never none. Each revision may have one.
 fn find(live: &Live, names: Names) -> Result<Vec<Named>, (StatusCode, &'static str)> {
     let Ok(Path((service, name))) = names else {
         return Err((StatusCode::BAD_REQUEST, "the path is not UTF-8"));
@@ -241,7 +245,7 @@ fn find(live: &Live, names: Names) -> Result<Vec<Named>, (StatusCode, &'static s
     for pool in &service.pools {
         for server in pool.servers.list().iter() {
             let url = server.endpoint.id();
-            if url == name || id(url) == name {
+            if url == name || short(url) == name {
                 named.push(Named {
                     revision: pool.revision.clone(),
                     server: server.clone(),

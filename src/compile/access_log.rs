@@ -1,12 +1,10 @@
 //! `access_log { }`.
 
-use super::redaction::{HEADERS, PARAMETERS, read_by_middlewares};
+use super::redaction;
 use super::{CompileError, Kept};
 use crate::config::{AccessLogConfig, AccessLogFormat, GatewayConfig};
 use crate::stack::LogField;
-use crate::stack::redaction::Redaction;
 use crate::telemetry::access_log::{AccessLog, Format, Settings, Sink, Target};
-use http::HeaderName;
 use std::sync::Arc;
 
 /// What writes lines, with the file of the running configuration where that is the same.
@@ -46,15 +44,6 @@ fn settings(config: &GatewayConfig, log: &AccessLogConfig) -> Settings {
         let listed = LogField::ALL.into_iter().filter(|field| is_in(*field));
         listed.fold(0, |set, field| set | field.bit())
     };
-    let is_shown = |name: &str| is_in(&fields.reveal, name);
-    let (parameters, headers) = read_by_middlewares(config);
-    let asked = fields.redact.iter().map(String::as_str);
-    let parameters = PARAMETERS
-        .into_iter()
-        .chain(parameters)
-        .chain(asked.clone());
-    let asked = asked.filter_map(|name| name.parse().ok());
-    let headers = HEADERS.into_iter().chain(headers).chain(asked);
     let mut listed = fields.headers.clone();
     listed.dedup();
     Settings {
@@ -67,10 +56,7 @@ fn settings(config: &GatewayConfig, log: &AccessLogConfig) -> Settings {
         status: log.status.iter().map(|range| range.range()).collect(),
         dropped: set(&|field| fields.drop.contains(&field)),
         masked: set(&|field| is_in(&fields.redact, field.as_str())),
-        redaction: Redaction::new(
-            parameters.filter(|name| !is_shown(name)),
-            headers.filter(|name: &HeaderName| !is_shown(name.as_str())),
-        ),
+        redaction: redaction::of_requests(config),
         headers: listed.into(),
     }
 }

@@ -248,6 +248,7 @@ pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileE
     let signals = Signals {
         access_log: access_log::access_log(config, kept)?,
         tracer: tracing.tracer.clone(),
+        redaction: redaction::of_requests(config),
     };
     let entrypoints = config
         .entrypoints

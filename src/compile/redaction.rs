@@ -1,6 +1,7 @@
 //! Where requests have secrets, as far as the configuration and common names tell.
 
 use crate::config::{GatewayConfig, MiddlewareConfig};
+use crate::stack::redaction::Redaction;
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 
@@ -40,6 +41,26 @@ pub(super) const HEADERS: [HeaderName; 6] = [
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("x-auth-token"),
 ];
+
+/// What the access log and traces hide of requests.
+pub(super) fn of_requests(config: &GatewayConfig) -> Redaction {
+    let fields = config.access_log.as_ref().map(|log| &log.fields);
+    let is_shown = |name: &str| {
+        let mut shown = fields.iter().flat_map(|fields| &fields.reveal);
+        shown.any(|listed| listed.eq_ignore_ascii_case(name))
+    };
+    let asked = fields.iter().flat_map(|fields| &fields.redact);
+    let asked = asked.map(String::as_str);
+    let (parameters, headers) = read_by_middlewares(config);
+    let parameters = PARAMETERS.into_iter().chain(parameters);
+    let parameters = parameters.chain(asked.clone());
+    let headers = HEADERS.into_iter().chain(headers);
+    let headers = headers.chain(asked.filter_map(|name| name.parse().ok()));
+    Redaction::new(
+        parameters.filter(|name| !is_shown(name)),
+        headers.filter(|name: &HeaderName| !is_shown(name.as_str())),
+    )
+}
 
 /// Where middlewares look for credentials: parameters and headers.
 pub(super) fn read_by_middlewares(config: &GatewayConfig) -> (Vec<&str>, Vec<HeaderName>) {

@@ -99,6 +99,9 @@ where
             });
             None
         });
+        if connect.is_some() {
+            journal.set_method(Method::CONNECT);
+        }
         introduce(&mut request, &self.door.peer);
         request.extensions_mut().insert(journal);
         if may_trail {

@@ -110,27 +110,43 @@ pub struct Target<'a> {
 
 impl<'a> Target<'a> {
     /// Each piece of what may be told, from the first to the last. They are parted where there is ASCII.
-    pub fn pieces(&self, mut each: impl FnMut(&'a [u8])) {
-        // What is told is told from here on.
-        let (mut told, mut rest) = (self.text, self.text);
-        // Parameters are in queries, in fragments, and in paths (RFC 3986, 3.3).
-        while let Some(at) = rest.iter().position(|byte| b"?#&;".contains(byte)) {
-            rest = &rest[at + 1..];
-            let ends = |byte: &u8| b"?#&;=".contains(byte);
-            let end = rest.iter().position(ends).unwrap_or(rest.len());
-            if rest.get(end) != Some(&b'=') || !self.redaction.hides_parameter(&rest[..end]) {
-                rest = &rest[end..];
-                continue;
-            }
+    pub fn pieces(&self, each: impl FnMut(&'a [u8])) {
+        pieces(self.text, self.redaction, next_parameter(self.text), each);
+    }
+}
+
+/// Where the next parameter begins: in a query, in a fragment, or in a path (RFC 3986, 3.3).
+fn next_parameter(text: &[u8]) -> Option<usize> {
+    let at = text.iter().position(|byte| b"?#&;".contains(byte))?;
+    Some(at + 1)
+}
+
+/// The pieces of text whose first parameter is there.
+fn pieces<'a>(
+    text: &'a [u8],
+    redaction: &Redaction,
+    mut parameter: Option<usize>,
+    mut each: impl FnMut(&'a [u8]),
+) {
+    // What is told is told from here on.
+    let (mut told, mut rest) = (text, text);
+    while let Some(begin) = parameter {
+        rest = &rest[begin..];
+        let ends = |byte: &u8| b"?#&;=".contains(byte);
+        let end = rest.iter().position(ends).unwrap_or(rest.len());
+        if rest.get(end) == Some(&b'=') && redaction.hides_parameter(&rest[..end]) {
             let value = &rest[end + 1..];
             without_users(&told[..told.len() - value.len()], &mut each);
             each(MASK.as_bytes());
-            let ends = |byte: &u8| b"?#&;".contains(byte);
-            rest = &value[value.iter().position(ends).unwrap_or(value.len())..];
-            told = rest;
+            let end = next_parameter(value).map_or(value.len(), |next| next - 1);
+            told = &value[end..];
+            rest = told;
+        } else {
+            rest = &rest[end..];
         }
-        without_users(told, &mut each);
+        parameter = next_parameter(rest);
     }
+    without_users(told, &mut each);
 }
 
 /// The pieces of text that has URLs, without the users and passwords of those.
@@ -152,6 +168,23 @@ impl fmt::Display for Target<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut result = Ok(());
         self.pieces(|piece| result = result.and_then(|()| Lossy(piece).fmt(f)));
+        result
+    }
+}
+
+/// A query, without the `?` before it, that tells no secrets.
+pub struct Query<'a> {
+    /// As it is written.
+    pub text: &'a [u8],
+    /// What is hidden of it.
+    pub redaction: &'a Redaction,
+}
+
+impl fmt::Display for Query<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut result = Ok(());
+        let each = |piece: &_| result = result.and_then(|()| Lossy(piece).fmt(f));
+        pieces(self.text, self.redaction, Some(0), each);
         result
     }
 }

@@ -9,7 +9,7 @@ use super::{RouteSignals, RunningSignals};
 use crate::stack::{Doorkeeper, Request, TurnedAway};
 use a3s_layers::journal::Journal;
 use a3s_layers::observe::{self, ObserveFuture, ObservedBody, Outcome, Traffic};
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower::{Layer, Service};
@@ -133,7 +133,7 @@ impl Exchange {
             captured: access_log.map(|log| Box::new(Captured::of(request, &journal, log))),
             journal,
             traced,
-            verb: Verb::of(request.method()),
+            verb: Verb::of(method_of(request)),
             spoken: Spoken::of_request(request.headers()),
             traffic: None,
             marks: Marks::of_request(request.method()),
@@ -203,9 +203,18 @@ impl observe::Exchange for Exchange {
             log.write(captured, &ended);
         }
         if let Some(traced) = traced {
-            traced.end(outcome, &self.journal, ended.reason);
+            let running = self.entrypoint.running.load();
+            let reason = ended.reason;
+            traced.end(outcome, &self.journal, reason, &running.redaction);
         }
     }
+}
+
+/// The method that the client sent.
+pub(super) fn method_of(request: &Request) -> &Method {
+    let journal = request.extensions().get::<Journal>();
+    let sent = journal.and_then(Journal::method);
+    sent.unwrap_or(request.method())
 }
 
 fn took(ended: &Ended<'_>) -> Took {
@@ -229,7 +238,7 @@ impl Doorkeeper for EntrypointSignals {
             request_bytes: 0,
             response_bytes: away.response_bytes,
         };
-        let verb = away.request.map(|request| Verb::of(request.method()));
+        let verb = away.request.map(|request| Verb::of(method_of(request)));
         let spoken = away
             .request
             .map(|request| Spoken::of_request(request.headers()));

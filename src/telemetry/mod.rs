@@ -13,6 +13,7 @@ pub use exchange::{EntrypointSignals, Signalled, SignalsLayer};
 pub use middleware::MiddlewareState;
 pub use route::{MiddlewareSignals, RouteLayer, RouteSignals, Routed};
 
+use crate::stack::redaction::Redaction;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub struct Signals {
     pub access_log: Option<access_log::AccessLog>,
     /// Makes spans of requests, where traces are wanted.
     pub tracer: Option<Arc<traces::Tracer>>,
+    /// What spans do not tell of requests.
+    pub redaction: Redaction,
 }
 
 /// The [`Signals`] of the running configuration; those who tell look into it at each exchange.

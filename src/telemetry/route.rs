@@ -2,9 +2,8 @@
 
 use super::metrics::{Counts, Made, MiddlewareCounts, ServiceCounts};
 use crate::stack::Request;
-use a3s_layers::journal::Journal;
+use a3s_layers::journal::{Journal, Route};
 use a3s_layers::rehearsal::{Head, Note};
-use std::any::Any;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower::{Layer, Service};
@@ -36,6 +35,12 @@ pub struct MiddlewareSignals {
     pub reason: Box<str>,
     /// What it made of requests.
     pub counts: Arc<MiddlewareCounts>,
+}
+
+impl Route for RouteSignals {
+    fn service(&self) -> &str {
+        &self.service
+    }
 }
 
 impl RouteSignals {
@@ -111,7 +116,7 @@ impl<S: Service<Request>> Service<Request> for Routed<S> {
                 journal.note(Note::Request(Head::of(&request)));
                 return self.inner.call(request);
             }
-            let route: Arc<dyn Any + Send + Sync> = Arc::<RouteSignals>::clone(&self.route);
+            let route = Arc::<RouteSignals>::clone(&self.route);
             if journal.set_route(route) {
                 self.route.begin();
             }

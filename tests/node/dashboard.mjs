@@ -103,6 +103,15 @@ const scenes = {
     });
   },
 
+  /** A server that nobody watches says what it did wrong last. */
+  async failed() {
+    await look(base, async (page) => {
+      await page.goto(`${base}dashboard/#/services/alone`);
+      await shows(page, "tbody tr", "healthy");
+      await page.waitForFunction(() => /failed (now|.* ago): connect/.test(document.querySelector("tbody tr").textContent));
+    });
+  },
+
   /** A token is asked for, kept to this page, and sent in a header. */
   async token() {
     const expected = ["401"];

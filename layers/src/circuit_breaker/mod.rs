@@ -70,6 +70,7 @@ pub struct CircuitBreakerLayer {
 
 #[derive(Debug, Clone)]
 struct Settings {
+    name: Option<Box<str>>,
     failure_threshold: u32,
     success_threshold: u32,
     cooldown: Duration,
@@ -97,6 +98,7 @@ impl CircuitBreakerLayer {
     /// Opens after 5 failures in a row, for 30 s, and closes after one success.
     pub fn new() -> Self {
         let settings = Settings {
+            name: None,
             failure_threshold: 5,
             success_threshold: 1,
             cooldown: Duration::from_secs(30),
@@ -109,6 +111,11 @@ impl CircuitBreakerLayer {
         Self {
             breaker: Arc::new(Breaker::new(settings)),
         }
+    }
+
+    /// What the log calls it.
+    pub fn name(self, name: impl Into<Box<str>>) -> Self {
+        self.with(|settings| settings.name = Some(name.into()))
     }
 
     /// The failures in a row that open it, 1 to 4 194 303.

@@ -349,11 +349,12 @@ impl Breaker {
         if before != after {
             self.became[after].fetch_add(1, Ordering::Relaxed);
         }
+        let middleware = self.settings.name.as_deref();
         match (from, to) {
             (State::Open { .. }, State::Open { .. }) => {}
-            (_, State::Open { .. }) => tracing::warn!("a circuit breaker opened"),
+            (_, State::Open { .. }) => tracing::warn!(middleware, "a circuit breaker opened"),
             (State::HalfOpen { .. }, State::Closed { .. }) => {
-                tracing::info!("a circuit breaker closed");
+                tracing::info!(middleware, "a circuit breaker closed");
             }
             _ => {}
         }

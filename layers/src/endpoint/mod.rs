@@ -14,12 +14,14 @@
 //! assert_eq!(endpoint.in_flight(), 0);
 //! ```
 
+mod last_failure;
 mod latency;
 mod passive;
 mod place;
 mod probed;
 mod standing;
 
+pub use last_failure::LastFailure;
 pub use place::{AwaitedBody, InFlight, PlaceLayer, Placed, Seated};
 pub use probed::LastProbe;
 pub use standing::{Standing, Trouble};
@@ -27,6 +29,7 @@ pub use standing::{Standing, Trouble};
 pub(crate) use passive::Fault;
 pub(crate) use standing::changes;
 
+use last_failure::Failed;
 use latency::Latency;
 use passive::Passive;
 use probed::Probed;
@@ -52,6 +55,7 @@ pub struct Endpoint {
     max_in_flight: AtomicUsize,
     requests: AtomicU64,
     failures: AtomicU64,
+    failed: Failed,
     troubles: Troubles,
     passive: Passive,
     /// When it was made: other times are counted from here.
@@ -71,6 +75,7 @@ impl Endpoint {
             max_in_flight: AtomicUsize::new(usize::MAX),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            failed: Failed::default(),
             troubles: Troubles::new(),
             passive: Passive::new(),
             made: Instant::now(),
@@ -211,10 +216,10 @@ impl Endpoint {
     }
 
     /// How long it takes to answer, as it was averaged with the last answer (peak-EWMA); none where it has not answered
-    /// yet, or not since it is back. It is the time to the first byte without that in which the client's body was awaited, and for connections
-    /// the time to connect.
+    /// yet, or not since it is back. It is the time to the first byte without that in which the client's body was
+    /// awaited, and for connections the time to connect. What failures count as for a balance is no part of it.
     pub fn ewma(&self) -> Option<Duration> {
-        self.latency.last()
+        self.latency.measured()
     }
 
     /// What one more request costs at `now`, for one of this weight: the time that it is expected to take, times all

@@ -281,6 +281,7 @@ impl Endpoint {
     /// An exchange failed that began when there had been so many ejections. What began before the last one has had
     /// its say.
     pub(super) fn failed(&self, fault: Fault, began: u64) {
+        self.failed.note(fault);
         let passive = &self.passive;
         let threshold = passive.threshold.load(Ordering::Relaxed);
         if threshold == 0 || began != self.ejections() || self.has(Trouble::Ejected) {

@@ -108,6 +108,13 @@ impl RedisRateLimitLayer {
         }
     }
 
+    /// What the log calls it. Set before the first request: it has a connection of its own from then on.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.link = Arc::new(self.link.named(name));
+        self
+    }
+
     /// What keys in Redis begin with. Limits with the same prefix on one Redis are one limit.
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
@@ -221,7 +228,8 @@ where
                 Ok(Err(wait)) if policy.is_shadow() => Some(policy.exceeded(wait)),
                 Ok(Err(wait)) => return Ok(policy.refuse(wait, shape)),
                 Err(reason) => {
-                    tracing::debug!(%reason, "a request is not counted");
+                    let middleware = link.name();
+                    tracing::debug!(middleware, %reason, "a request is not counted");
                     if rules.on_error == OnError::Deny && !policy.is_shadow() {
                         return Ok(uncounted(shape));
                     }

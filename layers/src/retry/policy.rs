@@ -143,6 +143,8 @@ impl<E> Policy<Request<Body>, Response<Body>, E> for RetryPolicy {
         }
         tracing::debug!(
             retry = self.retries,
+            service = journal.and_then(Journal::service),
+            server = (journal.and_then(Journal::endpoint).as_ref()).map(|server| server.id()),
             trace_id = journal
                 .and_then(Journal::trace_id)
                 .map(tracing::field::display),

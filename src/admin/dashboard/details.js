@@ -3,7 +3,7 @@
 import { of, read } from "./api.js";
 import { h } from "./dom.js";
 import * as format from "./format.js";
-import { badge, errors, facts, links, observe, section, service, sparkline, table } from "./parts.js";
+import { badge, errors, facts, failed, links, observe, section, service, sparkline, table } from "./parts.js";
 import { line, rates } from "./rates.js";
 import { certificateTable, middlewareState } from "./views.js";
 
@@ -83,6 +83,7 @@ function serverState(each) {
     h("span", { class: "quiet" }, ` since ${format.ago(each.since)}`),
     each.last_probe && h("span", { class: "quiet" },
       `; asked ${format.ago(each.last_probe.at)}: ${each.last_probe.fault ?? "well"}`),
+    failed(each.last_failure),
     each.ejected_until && h("span", { class: "quiet" }, `, until ${format.moment(each.ejected_until)}`),
   ];
 }

@@ -3,7 +3,7 @@
 import { Refused, read } from "./api.js";
 import { h } from "./dom.js";
 import * as format from "./format.js";
-import { badge, facts, link, section, service, table } from "./parts.js";
+import { badge, facts, failed, link, section, service, table } from "./parts.js";
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
@@ -96,13 +96,13 @@ function story(it) {
       h("pre", { tabindex: "0" }, [`${it.upstream.method} ${it.upstream.target}`,
         ...it.upstream.headers.map(({ name, value }) => `${name}: ${value}`)].join("\n"))),
     it.servers?.length > 0 && section("Servers", table("Servers", [
-      { title: "Server", show: (row) => h("code", {}, row.id) },
+      { title: "Server", show: (row) => h("code", {}, row.url) },
       { title: "Picked", show: (row) => [picked(row.picked), row.why && ` ${row.why}`] },
-      { title: "State", show: (row) => badge(row.state) },
+      { title: "State", show: (row) => [badge(row.state), failed(row.last_failure)] },
       { title: "Revision", show: (row) => (row.revision ? [row.revision, row.share !== null && ` ${row.share} %`] : format.none) },
       { title: "Weight", number: true, show: (row) => format.count(row.weight) },
       { title: "In flight", number: true, show: (row) => format.count(row.in_flight) },
-    ], it.servers, (row) => `${row.revision} ${row.id}`)),
+    ], it.servers, (row) => `${row.revision} ${row.url}`)),
   ];
 }
 

@@ -16,6 +16,11 @@ export function badge(state, kind) {
   return h("span", { class: `badge ${of}` }, h("span", { "aria-hidden": "true" }, SHAPES[of]), " ", state);
 }
 
+/** What a server did wrong last: one that nobody watches is called healthy all the same. */
+export function failed(last) {
+  return last && h("span", { class: "quiet" }, `; failed ${format.ago(last.at)}: ${last.reason}`);
+}
+
 /** A link to a page of this page. */
 export function link(list, name) {
   return h("a", { href: `#/${list}/${encodeURIComponent(name)}` }, name);

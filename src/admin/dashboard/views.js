@@ -132,7 +132,7 @@ function standing(row) {
   const kind = up === 0 ? "bad" : down.length > 0 ? "warn" : "good";
   return [
     badge(`${up} of ${all.length} up`, kind),
-    down.slice(0, 3).map((each) => h("span", { class: "down", key: each.url }, ` ${each.id} ${each.state}`)),
+    down.slice(0, 3).map((each) => h("span", { class: "down", key: each.url }, ` ${each.url} ${each.state}`)),
     down.length > 3 && ` and ${down.length - 3} more`,
     row.panic && badge("panic: all are asked", "bad"),
     row.failover?.active && badge(`failover to ${row.failover.service}`, "warn"),

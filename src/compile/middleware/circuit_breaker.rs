@@ -9,8 +9,9 @@ use http::{HeaderValue, StatusCode};
 use std::time::Duration;
 use tower::BoxError;
 
-pub(super) fn layer(config: &CircuitBreakerConfig) -> Result<Made, BoxError> {
+pub(super) fn layer(name: &str, config: &CircuitBreakerConfig) -> Result<Made, BoxError> {
     let mut layer = CircuitBreakerLayer::new()
+        .name(name)
         .failure_threshold(config.failure_threshold)
         .cooldown(Duration::from_secs(config.cooldown_secs))
         .success_threshold(config.success_threshold)

@@ -177,7 +177,7 @@ fn make(
         MiddlewareConfig::BodyLimit(config) => bodies::limit(config),
         MiddlewareConfig::Buffering(config) => bodies::buffering(config),
         MiddlewareConfig::Chain(_) => return Ok(None),
-        MiddlewareConfig::CircuitBreaker(config) => circuit_breaker::layer(config)?,
+        MiddlewareConfig::CircuitBreaker(config) => circuit_breaker::layer(name, config)?,
         MiddlewareConfig::Custom(custom) => match kept.types.get(&custom.kind) {
             Some(make) => make(&custom.settings)?.into(),
             None => return Err(format!("the type `{}` is unknown", custom.kind).into()),

@@ -32,6 +32,7 @@ pub(super) fn redis(name: &str, config: &RateLimitRedisConfig) -> Result<Made, B
     let policy = config.policy()?;
     let state = MiddlewareState::RateLimit(policy.counts().clone());
     let layer = RedisRateLimitLayer::new(policy, config.key.clone(), server(config)?)
+        .name(name)
         .prefix(prefix)
         .timeout(config.timeout)
         .on_error(on_error);

@@ -4,12 +4,14 @@ use super::redact::{Secrets, shown};
 use super::{Facets, LayerName};
 use crate::rule::{Asks, Decider, Facts, Verdict};
 use crate::stack::Response;
+use a3s_layers::endpoint;
 use a3s_layers::error::Failure;
 use a3s_layers::rehearsal::{Candidate, Choice, Head, Note, StandIn};
 use a3s_layers::reject::Refused;
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 /// The most differences that are shown of one layer.
 const MAX_CHANGES: usize = 100;
@@ -169,7 +171,7 @@ pub struct Upstream {
 #[derive(Debug, Clone, Serialize)]
 pub struct Server {
     /// Its URL.
-    pub id: String,
+    pub url: String,
     /// The revision that it is of.
     pub revision: Option<String>,
     /// The revision's share of requests, in hundredths.
@@ -180,10 +182,21 @@ pub struct Server {
     pub state: &'static str,
     /// Requests under way.
     pub in_flight: usize,
+    /// What it did wrong last; it may stand well all the same.
+    pub last_failure: Option<LastFailure>,
     /// `possible`, `certain` or `no`.
     pub picked: &'static str,
     /// Why not, or why certainly.
     pub why: Option<String>,
+}
+
+/// What a server did wrong last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastFailure {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// How, in one word of the access log, or `status 503`.
+    pub reason: String,
 }
 
 /// The answer.
@@ -462,6 +475,16 @@ impl Seen<'_> {
     }
 }
 
+impl From<endpoint::LastFailure> for LastFailure {
+    fn from(failure: endpoint::LastFailure) -> Self {
+        let since = failure.at.duration_since(UNIX_EPOCH);
+        Self {
+            at: since.map_or(0, |since| since.as_secs()),
+            reason: failure.reason.into(),
+        }
+    }
+}
+
 pub(super) fn server(candidate: &Candidate, revision: Option<(&Arc<str>, u8)>) -> Server {
     let endpoint = &candidate.endpoint;
     let standing = endpoint.standing();
@@ -483,12 +506,13 @@ pub(super) fn server(candidate: &Candidate, revision: Option<(&Arc<str>, u8)>) -
         Choice::Passed => ("no", Some("the request belongs to another".to_owned())),
     };
     Server {
-        id: endpoint.id().to_owned(),
+        url: endpoint.id().to_owned(),
         revision: revision.map(|(name, _)| name.to_string()),
         share: revision.map(|(_, share)| share),
         weight: candidate.weight,
         state: standing.as_str(),
         in_flight: endpoint.in_flight(),
+        last_failure: endpoint.last_failure().map(LastFailure::from),
         picked,
         why,
     }

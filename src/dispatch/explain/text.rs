@@ -1,7 +1,8 @@
 //! An explanation to be read.
 
-use super::story::{Answer, Change, Effect, Explanation, Judged, Layer, Server};
+use super::story::{Answer, Change, Effect, Explanation, Judged, LastFailure, Layer, Server};
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,13 +135,13 @@ fn servers(f: &mut fmt::Formatter<'_>, servers: &[Server]) -> fmt::Result {
         return Ok(());
     }
     f.write_str("\nservers\n")?;
-    let width = servers.iter().map(|server| server.id.len()).max();
+    let width = servers.iter().map(|server| server.url.len()).max();
     let width = width.unwrap_or_default();
     for server in servers {
         let Server {
-            id, weight, state, ..
+            url, weight, state, ..
         } = server;
-        write!(f, "  {id:<width$}  weight {weight}, {state}, ")?;
+        write!(f, "  {url:<width$}  weight {weight}, {state}, ")?;
         match server.picked {
             "possible" => f.write_str("may be picked")?,
             "certain" => f.write_str("is picked")?,
@@ -151,6 +152,11 @@ fn servers(f: &mut fmt::Formatter<'_>, servers: &[Server]) -> fmt::Result {
         }
         if let (Some(revision), Some(share)) = (&server.revision, server.share) {
             write!(f, " (revision {revision}, {share} %)")?;
+        }
+        if let Some(LastFailure { at, reason }) = &server.last_failure {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let passed = now.map_or(0, |now| now.as_secs().saturating_sub(*at));
+            write!(f, "; it failed {passed} s ago: {reason}")?;
         }
         writeln!(f)?;
     }

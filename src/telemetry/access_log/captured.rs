@@ -3,6 +3,7 @@
 use super::{AccessLog, Format};
 use crate::stack::Request;
 use crate::stack::redaction::without_user;
+use crate::telemetry::exchange::method_of;
 use a3s_layers::journal::Journal;
 use a3s_layers::peer::{Client, Peer};
 use a3s_layers::trace_context::{Incoming, TraceId};
@@ -67,7 +68,7 @@ impl Head {
             values.map(|value| (name.clone(), value.clone()))
         });
         Self {
-            method: request.method().clone(),
+            method: method_of(request).clone(),
             uri: request.uri().clone(),
             version: request.version(),
             host: headers.get(HOST).cloned(),

@@ -1,6 +1,7 @@
 //! What stands for traces in a gateway that was built without them: there are none, and the compiler knows.
 
 use crate::stack::Request;
+use crate::stack::redaction::Redaction;
 use a3s_layers::journal::Journal;
 use a3s_layers::observe::Outcome;
 use http::Response;
@@ -34,7 +35,13 @@ impl Traced {
         match *self {}
     }
 
-    pub(in crate::telemetry) fn end(self: Box<Self>, _: &Outcome, _: &Journal, _: Option<&str>) {
+    pub(in crate::telemetry) fn end(
+        self: Box<Self>,
+        _: &Outcome,
+        _: &Journal,
+        _: Option<&str>,
+        _: &Redaction,
+    ) {
         match *self {}
     }
 }

@@ -4,6 +4,7 @@ use super::acted::{Act, Acted, acted};
 use super::attributes::{Attributes, lossy, name_of, version};
 use super::tracer::Traced;
 use crate::stack::reason;
+use crate::stack::redaction::{Query, Redaction, Target};
 use crate::telemetry::RouteSignals;
 use a3s_layers::journal::{Course, CourseNotes, Journal, Try};
 use a3s_layers::observe::{End, Outcome, Traffic};
@@ -19,17 +20,22 @@ const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
 /// Entrypoint, router, the middlewares that acted, and each try at a server.
-pub(super) fn of(traced: &Traced, outcome: &Outcome, journal: &Journal) -> Vec<Span> {
+pub(super) fn of(
+    traced: &Traced,
+    outcome: &Outcome,
+    journal: &Journal,
+    redaction: &Redaction,
+) -> Vec<Span> {
     let notes = journal.course().map(Course::take).unwrap_or_default();
     let end = Instant::now();
-    let mut spans = vec![entrypoint(traced, outcome, journal, end)];
+    let mut spans = vec![entrypoint(traced, outcome, (journal, redaction), end)];
     let route = journal.route::<RouteSignals>();
     if let Some((route, routed)) = route.zip(notes.routed) {
         spans.push(router(traced, route, (routed, end)));
         spans.extend(middlewares(traced, outcome, route, (routed, end), &notes));
     }
     let tries = notes.tries.iter().enumerate();
-    spans.extend(tries.map(|(index, tried)| of_try(traced, tried, index, end)));
+    spans.extend(tries.map(|(index, tried)| of_try(traced, (tried, index), redaction, end)));
     spans
 }
 
@@ -82,7 +88,12 @@ fn failure_of(traced: &Traced, outcome: &Outcome) -> Option<String> {
     }
 }
 
-fn entrypoint(traced: &Traced, outcome: &Outcome, journal: &Journal, end: Instant) -> Span {
+fn entrypoint(
+    traced: &Traced,
+    outcome: &Outcome,
+    (journal, redaction): (&Journal, &Redaction),
+    end: Instant,
+) -> Span {
     let asked = &traced.asked;
     let failure = failure_of(traced, outcome);
     let client = asked.client.as_ref();
@@ -94,9 +105,14 @@ fn entrypoint(traced: &Traced, outcome: &Outcome, journal: &Journal, end: Instan
     let port = authority.and_then(|authority| authority.port_u16());
     let peer = client.map(|client| client.peer().address());
     let received = traced.traffic.as_ref().map_or(0, Traffic::received);
+    let query = asked.uri.query().map(|query| {
+        let text = query.as_bytes();
+        Query { text, redaction }.to_string()
+    });
     let attributes = Attributes::default()
         .method(&asked.method)
         .text("url.path", asked.uri.path())
+        .maybe_text("url.query", query)
         .maybe_text("url.scheme", scheme)
         .maybe_text(
             "server.address",
@@ -190,12 +206,21 @@ fn told(reason: Option<&str>, status: StatusCode) -> String {
     reason.unwrap_or(status.as_str()).to_owned()
 }
 
-fn of_try(traced: &Traced, tried: &Try, index: usize, end: Instant) -> Span {
+fn of_try(
+    traced: &Traced,
+    (tried, index): (&Try, usize),
+    redaction: &Redaction,
+    end: Instant,
+) -> Span {
+    let method = &traced.asked.inner_method;
     let id: Option<Uri> = tried.endpoint.id().parse().ok();
     let id = id.as_ref();
-    let path = tried.target.as_ref().map_or("/", |target| target.path());
-    // Without the query: it may have a key in it.
-    let url = id.and_then(|id| Some(format!("{}://{}{path}", id.scheme_str()?, id.authority()?)));
+    let target = tried.target.as_ref().map_or("/", |target| target.as_str());
+    let url = id.and_then(|id| {
+        let url = format!("{}://{}{target}", id.scheme_str()?, id.authority()?);
+        let text = url.as_bytes();
+        Some(Target { text, redaction }.to_string())
+    });
     let failure = match (tried.failure, tried.status) {
         (Some(failure), _) => Some(failure.reason().to_owned()),
         (None, Some(status)) if status.as_u16() >= 400 => Some(status.as_str().to_owned()),
@@ -203,12 +228,13 @@ fn of_try(traced: &Traced, tried: &Try, index: usize, end: Instant) -> Span {
         (None, _) => None,
     };
     let attributes = Attributes::default()
-        .method(&traced.asked.method)
+        .method(method)
         .text(
             "server.address",
             id.and_then(Uri::host).unwrap_or(tried.endpoint.id()),
         )
         .maybe_number("server.port", id.and_then(port))
+        .text("gateway.server", tried.endpoint.id())
         .maybe_text("url.full", url)
         .maybe_number(
             "http.response.status_code",
@@ -219,7 +245,7 @@ fn of_try(traced: &Traced, tried: &Try, index: usize, end: Instant) -> Span {
             (index > 0).then_some(index as u64),
         )
         .maybe_text("error.type", failure.clone());
-    let name = name_of(&traced.asked.method).to_owned();
+    let name = name_of(method).to_owned();
     let times = (tried.asked, tried.ended.unwrap_or(end));
     let mut span = span(traced, &tried.context, SpanKind::Client, name, times);
     span.attributes = attributes.into_vec();

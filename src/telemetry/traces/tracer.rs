@@ -3,6 +3,7 @@
 use super::export::Queue;
 use super::spans;
 use crate::stack::Request;
+use crate::stack::redaction::Redaction;
 use a3s_layers::journal::{Course, Journal};
 use a3s_layers::observe::{Outcome, Traffic};
 use a3s_layers::peer::Client;
@@ -60,7 +61,7 @@ impl Tracer {
         Some(Box::new(Traced {
             tracer: Arc::clone(self),
             entrypoint: Arc::clone(entrypoint),
-            asked: Asked::of(request),
+            asked: Asked::of(request, journal),
             context,
             inner,
             clock: Clock::now(),
@@ -93,7 +94,10 @@ pub struct Traced {
 /// What is told of the request itself: it is gone when its spans are made.
 #[derive(Debug)]
 pub(super) struct Asked {
+    /// As the client sent it.
     pub(super) method: Method,
+    /// What it goes on with.
+    pub(super) inner_method: Method,
     pub(super) uri: Uri,
     pub(super) version: Version,
     pub(super) authority: Option<Authority>,
@@ -103,11 +107,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    fn of(request: &Request) -> Self {
+    fn of(request: &Request, journal: &Journal) -> Self {
         let headers = request.headers();
         let host = || Authority::try_from(headers.get(HOST)?.as_bytes()).ok();
         Self {
-            method: request.method().clone(),
+            method: journal.method().unwrap_or(request.method()).clone(),
+            inner_method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
             authority: request.uri().authority().cloned().or_else(host),
@@ -155,8 +160,10 @@ impl Traced {
         outcome: &Outcome,
         journal: &Journal,
         reason: Option<&str>,
+        redaction: &Redaction,
     ) {
         self.reason = reason.map(Into::into);
-        self.tracer.queue.put(spans::of(&self, outcome, journal));
+        let spans = spans::of(&self, outcome, journal, redaction);
+        self.tracer.queue.put(spans);
     }
 }

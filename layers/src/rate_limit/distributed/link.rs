@@ -45,6 +45,8 @@ pub(super) enum NoAnswer {
 }
 
 pub(super) struct Link {
+    /// What the log calls the limit.
+    name: Option<Box<str>>,
     server: RedisServer,
     state: watch::Sender<State>,
     complaints: Mutex<Complaints>,
@@ -84,10 +86,23 @@ impl Link {
     /// Nothing is connected until somebody asks for something.
     pub(super) fn new(server: RedisServer) -> Self {
         Self {
+            name: None,
             server,
             state: watch::Sender::new(State::Closed),
             complaints: Mutex::default(),
         }
+    }
+
+    /// Another one to the same server, with a name.
+    pub(super) fn named(&self, name: &str) -> Self {
+        Self {
+            name: Some(name.into()),
+            ..Self::new(self.server.clone())
+        }
+    }
+
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// Counts a request, and waits `patience` for the answer.
@@ -212,14 +227,16 @@ impl Link {
                 is_open: true,
             };
             let redis = self.server.address();
-            tracing::warn!(%redis, reason = %Harmless(about), "a rate limit cannot count");
+            let (middleware, reason) = (self.name(), Harmless(about));
+            tracing::warn!(middleware, %redis, %reason, "a rate limit cannot count");
         }
     }
 
     fn say_that_it_is_over(&self) {
         if std::mem::take(&mut self.complaints().is_open) {
             let redis = self.server.address();
-            tracing::info!(%redis, "a rate limit counts again");
+            let middleware = self.name();
+            tracing::info!(middleware, %redis, "a rate limit counts again");
         }
     }
 
