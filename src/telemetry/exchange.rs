@@ -130,9 +130,9 @@ impl Exchange {
         let traced = tracer.and_then(|tracer| tracer.begin(&entrypoint.name, request, &journal));
         Self {
             entrypoint: Arc::clone(entrypoint),
+            verb: Verb::of(journal.method().unwrap_or(request.method())),
             journal,
             traced,
-            verb: Verb::of(method_of(request)),
             spoken: Spoken::of_request(request.headers()),
             traffic: None,
             marks: Marks::of_request(request.method()),
