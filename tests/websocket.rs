@@ -4,7 +4,7 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::process::Command;
 #[cfg(feature = "otlp")]
 use support::collector::{Collector, outline};
@@ -113,7 +113,7 @@ async fn a_stream_of_http2_is_told_of_by_the_method_that_the_client_sent() {
     );
     let text = || std::fs::read_to_string(&log).unwrap_or_default();
     eventually("a line", || text().ends_with('\n')).await;
-    let line: Value = serde_json::from_str(&text()).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&text()).unwrap();
     assert_eq!(
         (&line["method"], &line["path"]),
         (&json!("CONNECT"), &json!("/chat"))

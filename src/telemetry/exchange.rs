@@ -131,9 +131,9 @@ impl Exchange {
         Self {
             entrypoint: Arc::clone(entrypoint),
             captured: access_log.map(|log| Box::new(Captured::of(request, &journal, log))),
+            verb: Verb::of(journal.method().unwrap_or(request.method())),
             journal,
             traced,
-            verb: Verb::of(method_of(request)),
             spoken: Spoken::of_request(request.headers()),
             traffic: None,
             marks: Marks::of_request(request.method()),

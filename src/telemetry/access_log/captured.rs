@@ -41,7 +41,11 @@ impl Captured {
         Self {
             client_ip: client.map_or(Ipv4Addr::UNSPECIFIED.into(), Client::ip),
             peer: client.map(|client| Arc::clone(client.peer())),
-            head: Some(Head::of(request, log)),
+            head: Some(Head::of(
+                request,
+                journal.method().unwrap_or(request.method()),
+                log,
+            )),
             trace_id: match journal.trace_id() {
                 Some(_) => None,
                 None => Incoming::read(request.headers()).trace_id(),
@@ -54,21 +58,21 @@ impl Captured {
         Self {
             client_ip: peer.address().ip(),
             peer: Some(Arc::clone(peer)),
-            head: request.map(|request| Head::of(request, log)),
+            head: request.map(|request| Head::of(request, method_of(request), log)),
             trace_id: None,
         }
     }
 }
 
 impl Head {
-    fn of(request: &Request, log: &AccessLog) -> Self {
+    fn of(request: &Request, method: &Method, log: &AccessLog) -> Self {
         let (headers, settings) = (request.headers(), &log.settings);
         let asked = settings.headers.iter().flat_map(|name| {
             let values = headers.get_all(name).iter();
             values.map(|value| (name.clone(), value.clone()))
         });
         Self {
-            method: method_of(request).clone(),
+            method: method.clone(),
             uri: request.uri().clone(),
             version: request.version(),
             host: headers.get(HOST).cloned(),
