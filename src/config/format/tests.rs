@@ -1,6 +1,6 @@
-use super::token::{Kind, tokens};
 use super::{format, layout};
 use crate::config::tests::loaded;
+use crate::config::token::{Kind, tokens};
 use proptest::prelude::*;
 use std::path::Path;
 
