@@ -198,6 +198,13 @@ impl Stage {
                 .push("its connection asks for a certificate on other terms".to_owned());
         }
         let answer = tokio::time::timeout(PATIENCE, dispatcher.clone().oneshot(arrived())).await;
+        if !question.has_host() {
+            let url = self.whole_url(table, question);
+            let note = format!(
+                "it names no host: ask for a whole URL, such as {url}, or give it a header `Host`"
+            );
+            told.notes.push(note);
+        }
         let Ok(Ok(response)) = answer else {
             told.notes
                 .push("the layers took longer than 5 seconds: the rest is not known".to_owned());
