@@ -88,7 +88,7 @@ fn no_name(word: &str) -> Option<Problem> {
         }
         rest if rest.starts_with('%') => Some("write it without escapes".to_owned()),
         // The value along with it, or the mark before it.
-        _ => (word.split(names_nothing).find(|name| is_name(&name)))
+        _ => (word.split(names_nothing).find(is_name))
             .map(|name| format!("write the name alone: `{name}`")),
     };
     let message = format!("`{word}` is the name of neither a header nor a parameter");

@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// How much is looked at, in comparisons of a matcher with something.
 const MAX_COMPARISONS: usize = 5_000_000;
 
+/// A router by its name, and what it takes.
+type Named<'c> = (&'c String, Protocol);
+
 /// Routers that stand together, at one entrypoint or at several.
 struct Crowd {
     sees: Sees,
@@ -88,7 +91,7 @@ impl Check<'_> {
     /// The routers of each entrypoint, as they are looked up there.
     fn crowds(&self) -> Vec<Crowd> {
         let config = self.config;
-        let mut places: IndexMap<(&String, Sees), Vec<(&String, Protocol)>> = IndexMap::new();
+        let mut places: IndexMap<(&String, Sees), Vec<Named<'_>>> = IndexMap::new();
         for (name, router) in &config.routers {
             let Some(protocol) = self.protocol_of(router) else {
                 continue;
@@ -105,11 +108,11 @@ impl Check<'_> {
             }
         }
         // Most routers are at all entrypoints: what is the same everywhere is looked at once.
-        let mut crowds: IndexMap<(Sees, Vec<(&String, Protocol)>), usize> = IndexMap::new();
+        let mut crowds: IndexMap<(Sees, Vec<Named<'_>>), usize> = IndexMap::new();
         for ((_, sees), routers) in places {
             *crowds.entry((sees, routers)).or_default() += 1;
         }
-        let route = |(name, protocol): &(&String, Protocol)| {
+        let route = |(name, protocol): &Named<'_>| {
             let router = &config.routers[*name];
             Some(Route {
                 name: name.as_str().into(),

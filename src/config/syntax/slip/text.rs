@@ -21,27 +21,15 @@ pub(super) fn escaped(spot: &Spot<'_>) -> Option<Slip> {
 /// A directive that is none.
 pub(super) fn directive(spot: &Spot<'_>) -> Option<Slip> {
     // The parser goes back to the start of what has a directive that it cannot read.
-    let in_line = spot
-        .ahead
-        .iter()
-        .take_while(|token| token.kind != Kind::Newline);
-    let directive = |token: &&Token<'_>| {
+    let is_directive = |token: &&Token<'_>| {
         token.text.starts_with('"') && token.text.replace("%%{", "").contains("%{")
     };
-    if let Some(token) = spot
-        .line
-        .is_empty()
-        .then(|| in_line.clone().find(directive))
-        .flatten()
-    {
-        let at = token.start + token.text.find("%{")?;
-        let slip = Slip::new(
-            at..at + 2,
-            "`%{` begins a directive, as `%{ if ... }`, and this is none",
-        );
-        return Some(slip.help("write `%%{` for a `%{` that is to stay"));
-    }
-    None
+    let mut ahead = spot.rest_of_line().iter().filter(|_| spot.line.is_empty());
+    let token = ahead.find(is_directive)?;
+    let at = token.start + token.text.find("%{")?;
+    let message = "`%{` begins a directive, as `%{ if ... }`, and this is none";
+    let slip = Slip::new(at..at + 2, message);
+    Some(slip.help("write `%%{` for a `%{` that is to stay"))
 }
 
 /// What word processors and web pages make of quotes, spaces and line ends.
