@@ -238,6 +238,19 @@ fn what_fails_is_told_at_the_expectation() {
     }
 }
 
+/// A path alone has no host, and so finds nothing.
+#[test]
+fn a_test_without_a_host_is_told_what_to_write() {
+    let Setup { text, .. } = setup();
+    let test = "test \"page\" {\n  request {\n    url = \"/page\"\n  }\n  expect {\n    router = \"page\"\n  }\n}\n";
+    let (_directory, path) = file(&format!("{text}{test}"));
+    let (status, process) = validate(&path, &[]);
+    assert_eq!(status, 1, "{process}");
+    let words =
+        "missing host; it names no host: ask for a whole URL, such as http://example.com/page";
+    assert!(process.stderr.contains(words), "{process}");
+}
+
 #[test]
 fn a_start_is_refused_unless_a_warning_is_enough() {
     let Setup { text, .. } = setup();
@@ -246,6 +259,13 @@ fn a_start_is_refused_unless_a_warning_is_enough() {
     assert_eq!(gateway.wait(), 1);
     assert!(gateway.stderr.contains("E022"), "{gateway}");
     assert!(!gateway.stderr.contains("listening"), "{gateway}");
+    // As `validate` tells it: with the lines of the file.
+    let (_, validated) = validate(&path, &[]);
+    assert_eq!(gateway.stderr, validated.stderr);
+    assert!(
+        gateway.stderr.contains("^^^^^^ help: of `page`"),
+        "{gateway}"
+    );
 
     fs::write(&path, format!("on_test_failure = \"warn\"\n{text}{BAD}")).unwrap();
     let (status, process) = validate(&path, &[]);

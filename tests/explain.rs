@@ -273,7 +273,12 @@ fn what_cannot_be_asked_is_a_matter_of_usage() {
     for args in [
         &["GET"][..],
         &["G T", "http://a/"],
-        &["GET", "a.com"],
+        &["GET", "a.com:82"],
+        &["GET", "ftp://a.com/"],
+        &["GET", ":80/"],
+        &["GET", "http:/a.com"],
+        &["/"],
+        &["/", "GET"],
         &["GET", "http://a b/"],
         &["GET", &huge],
         &["GET", "https://a/"],
@@ -296,6 +301,89 @@ fn what_cannot_be_asked_is_a_matter_of_usage() {
     }
     let (status, process) = command(Path::new("/nowhere.hcl"), &["GET", "http://a/"]);
     assert_eq!(status, 2, "{process}");
+}
+
+/// As a person writes them: without a method, a scheme, or a host.
+#[test]
+fn a_url_may_lack_what_goes_without_saying() {
+    let entrypoints = |more: &str| {
+        format!(
+            r#"
+entrypoints "web" {{
+  address = "0.0.0.0:8080"
+}}
+{more}
+routers "page" {{
+  rule    = "Host(`example.org`) && PathPrefix(`/path`)"
+  service = "here"
+}}
+services "here" {{
+  respond {{ }}
+}}
+"#
+        )
+    };
+    let (_one, one) = file(&entrypoints(""));
+    let (_two, two) = file(&entrypoints(
+        "entrypoints \"other\" { address = \":8081\" }",
+    ));
+    for (args, url) in [
+        (&["example.org/path"][..], "http://example.org/path"),
+        (&["http://example.org/path"], "http://example.org/path"),
+        (&["example.org:8080/path"], "http://example.org:8080/path"),
+        (&["POST", "example.org/path"], "http://example.org/path"),
+        (&["/path", "-H", "Host: example.org"], "/path"),
+    ] {
+        let told = told(&one, args);
+        assert_eq!(told["request"]["url"], url, "{told:#}");
+        assert_eq!(told["router"], "page", "{told:#}");
+        let method = if args[0] == "POST" { "POST" } else { "GET" };
+        assert_eq!(told["request"]["method"], method);
+    }
+    let other = told(&two, &["localhost:8081/path"]);
+    assert_eq!(other["entrypoint"], "other", "{other:#}");
+    let none = told(&one, &["/path"]);
+    let note = "it names no host: ask for a whole URL, such as http://example.org:8080/path, or give it a header `Host`";
+    assert_eq!(none["notes"], serde_json::json!([note]), "{none:#}");
+
+    for (path, args, words) in [
+        (
+            &two,
+            &["/path"][..],
+            "a path alone does not say which entrypoint it comes to; write a whole URL, or name one (`entrypoint`): `web` (http://example.org:8080/path), `other` (http://example.org:8081/path)",
+        ),
+        (
+            &two,
+            &["example.org/path"],
+            "no entrypoint listens for http on port 80; write the port of one, or name it (`entrypoint`): `web` (http on port 8080), `other` (http on port 8081)",
+        ),
+        (
+            &one,
+            &["https://example.org/path"],
+            "no entrypoint listens for https on port 443; write the port of one, or name it (`entrypoint`): `web` (http on port 8080)",
+        ),
+        (&one, &["GET"], "it is a method; write the URL behind it"),
+        (
+            &one,
+            &["G T", "/"],
+            "`G T` is not a method: that comes first",
+        ),
+        (
+            &one,
+            &["http:/example.org"],
+            "two slashes stand behind its scheme",
+        ),
+        (
+            &one,
+            &[":8080/path"],
+            "write it as http://localhost:8080/path",
+        ),
+        (&one, &["http://example.org/a b"], "which is written %20"),
+    ] {
+        let (status, process) = command(path, args);
+        assert_eq!(status, 2, "{process}");
+        assert!(process.stderr.contains(words), "{words}\n{process}");
+    }
 }
 
 #[test]

@@ -103,6 +103,7 @@ fn what_cannot_be_formatted_is_told_and_left_alone() {
     fs::write(directory.path().join("broken.hcl"), broken).unwrap();
     fs::write(directory.path().join("good.hcl"), RAGGED).unwrap();
     fs::write(directory.path().join("latin.hcl"), b"# \xe9\n").unwrap();
+    fs::write(directory.path().join("wide.hcl"), b"\xff\xfea\0").unwrap();
 
     let output = fmt(directory.path(), &["broken.hcl", "good.hcl"], "");
     assert_eq!(told(&output), (1, "good.hcl\n".to_owned()));
@@ -113,7 +114,8 @@ fn what_cannot_be_formatted_is_told_and_left_alone() {
 
     for (args, words) in [
         (&["nowhere.hcl", "broken.hcl"][..], "No such file"),
-        (&["latin.hcl"], "latin.hcl: not UTF-8"),
+        (&["latin.hcl"], "latin.hcl: line 1 is not UTF-8"),
+        (&["wide.hcl"], "wide.hcl: it is UTF-16: save it as UTF-8"),
         (&["/dev/null"], "not a regular file"),
         (&["--no-such-option"], "--no-such-option"),
     ] {

@@ -7,9 +7,9 @@ mod process;
 
 use a3s_gateway::Gateway;
 use a3s_gateway::config::GatewayConfig;
-use process::{Backend, ask, file, get, run, serve};
+use process::{Backend, ask, eventually, file, get, run, serve};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 
 const BASE: &str = r#"
 entrypoints "web" { address = "127.0.0.1:0" }
@@ -373,6 +373,14 @@ async fn sockets_are_kept_where_the_plan_says_so() {
 const STATE: &str = r#"
 entrypoints "web" { address = "127.0.0.1:0" }
 entrypoints "other" { address = "127.0.0.1:0" }
+entrypoints "pipe" {
+  address  = "127.0.0.1:0"
+  protocol = "tcp"
+}
+entrypoints "drops" {
+  address  = "127.0.0.1:0"
+  protocol = "udp"
+}
 routers "limited" {
   rule        = "Path(`/limited`)"
   service     = "calm"
@@ -382,9 +390,25 @@ routers "calm" {
   rule    = "Path(`/calm-enough`)"
   service = "calm"
 }
+routers "fragile" {
+  rule        = "Path(`/fragile`)"
+  service     = "gone"
+  middlewares = ["breaker"]
+}
 routers "all" {
   rule    = "PathPrefix(`/`)"
   service = "backend"
+}
+routers "stream" {
+  rule        = "ClientIP(`127.0.0.1`)"
+  service     = "lines"
+  entrypoints = ["pipe"]
+  middlewares = ["few"]
+}
+routers "datagrams" {
+  rule        = "ClientIP(`127.0.0.0/8`)"
+  service     = "echo"
+  entrypoints = ["drops"]
 }
 services "calm" {
   respond { body = "calm" }
@@ -394,10 +418,34 @@ services "backend" {
     servers = [{ url = "http://SERVER" }]
   }
 }
+services "gone" {
+  load_balancer {
+    servers = [{ url = "http://127.0.0.1:1" }]
+  }
+}
+services "lines" {
+  load_balancer {
+    servers = [{ url = "tcp://SERVER" }]
+  }
+}
+services "echo" {
+  load_balancer {
+    servers = [{ url = "udp://ECHO" }]
+  }
+}
 middlewares "limit" {
   type   = "rate-limit"
   rate   = 1
   period = "1h"
+}
+middlewares "breaker" {
+  type              = "circuit-breaker"
+  failure_threshold = 1
+  cooldown_secs     = 3600
+}
+middlewares "few" {
+  type            = "tcp-filter"
+  max_connections = 1
 }
 admin {
   address = "127.0.0.1:0"
@@ -405,49 +453,144 @@ admin {
 }
 "#;
 
-/// Changes of it, and whether each keeps the socket of `other`, the server, and the count of the limit.
-const STATES: [(&str, &str, [bool; 3]); 9] = [
-    ("", "", [true, true, true]),
-    ("a-token", "another-token", [true, true, true]),
-    ("\"calm\" }", "\"calmer\" }", [true, true, true]),
+/// What is lost by a reload, by the name that it has here and in the words of a plan.
+const LOSSES: [(&str, &str); 9] = [
+    ("socket", "- entrypoints.other\n    closed and drained"),
+    ("server", "http://SERVER gets no new requests"),
+    ("count", "begins anew: full buckets"),
+    ("breaker", "begins anew: the breaker is closed"),
+    ("few", "begins anew: no connection is counted"),
+    ("pipe", "- entrypoints.pipe\n    closed and drained"),
+    ("lines", "tcp://SERVER gets no new connections"),
+    ("drops", "- entrypoints.drops\n    closed and drained"),
     (
-        "Path(`/limited`)",
-        "Path(`/limited`) || Path(`/more`)",
-        [true, true, true],
+        "echo",
+        "udp://ECHO gets no more datagrams: its sessions are balanced anew",
     ),
-    ("period = \"1h\"", "period = \"2h\"", [true, true, false]),
-    (
-        "\"limit\" {",
-        "\"limit\" {\n headers = false",
-        [true, true, false],
-    ),
+];
+
+/// Changes of it, and what each loses.
+const STATES: [(&str, &str, &[&str]); 23] = [
+    ("", "", &[]),
+    ("a-token", "another-token", &[]),
+    ("\"calm\" }", "\"calmer\" }", &[]),
+    ("Path(`/limited`)", "Path(`/limited`) || Path(`/more`)", &[]),
+    ("period = \"1h\"", "period = \"2h\"", &["count"]),
+    ("\"limit\" {", "\"limit\" {\n headers = false", &["count"]),
     (
         "load_balancer {",
         "load_balancer {\n timeouts { connect = \"2s\" }",
-        [true, true, true],
+        &[],
     ),
-    ("http://SERVER", "http://127.0.0.1:1", [true, false, true]),
+    ("http://SERVER", "http://127.0.0.1:1", &["server"]),
     (
-        "entrypoints \"other\" {",
-        "entrypoints \"third\" {",
-        [false, true, true],
+        "entrypoints \"other\"",
+        "entrypoints \"third\"",
+        &["socket"],
     ),
+    // A circuit breaker.
+    ("threshold = 1", "threshold = 2", &["breaker"]),
+    ("= 3600", "= 7200", &["breaker"]),
+    ("Path(`/fragile`)", "Path(`/fragile`) || Path(`/f`)", &[]),
+    ("\"gone\"\n", "\"calm\"\n", &[]),
+    ("http://127.0.0.1:1\"", "http://127.0.0.1:2\"", &[]),
+    // Connections.
+    ("ClientIP(`127.0.0.1`)", "HostSNI(`*`)", &[]),
+    ("[\"few\"]", "[\"few\"]\n priority = 7", &[]),
+    ("connections = 1", "connections = 1\n rate = 100", &["few"]),
+    ("tcp://SERVER", "tcp://NEXT", &["lines"]),
+    ("\"pipe\"", "\"tube\"", &["pipe"]),
+    // Sessions of datagrams.
+    ("ClientIP(`127.0.0.0/8`)", "HostSNI(`*`)", &[]),
+    (
+        "udp://ECHO\"",
+        "udp://ECHO\" }, { url = \"udp://AGAIN\"",
+        &[],
+    ),
+    ("udp://ECHO", "udp://AGAIN", &["echo"]),
+    ("\"drops\"", "\"rain\"", &["drops"]),
 ];
+
+/// Answers each datagram with its name, and with who sent it; ends with the test.
+fn echo(name: &'static str) -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((_, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(format!("{name} {from}").as_bytes(), from);
+        }
+    });
+    address
+}
+
+/// A connection, or a socket, on which an answer does not let itself be waited for for ever.
+fn open(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(process::DEADLINE)).unwrap();
+    stream
+}
+
+/// Whether what is asked on it is answered with `word`.
+fn answers(stream: &mut TcpStream, path: &str, word: &str) -> bool {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    // The other side may have closed it already.
+    let _ = stream.write_all(request.as_bytes());
+    let (mut text, mut piece) = (String::new(), [0; 1024]);
+    while !text.contains(word) {
+        match stream.read(&mut piece) {
+            Ok(length @ 1..) => text += std::str::from_utf8(&piece[..length]).unwrap(),
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// A client of datagrams.
+struct Sender(UdpSocket);
+
+impl Sender {
+    fn to(address: &str) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(process::DEADLINE)).unwrap();
+        socket.connect(address).unwrap();
+        Self(socket)
+    }
+
+    /// Who answers, and whom it takes for the sender.
+    fn ask(&self) -> String {
+        self.0.send(b"?").unwrap();
+        let mut buffer = [0; 64];
+        let length = self.0.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+}
 
 /// What is asked through the admin API of a gateway, and what that gateway then does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_against_a_running_gateway_comes_true() {
-    let backend = Backend::start("backend");
-    let base = STATE.replace("SERVER", &backend.address.to_string());
-    for (from, to, [socket, server, count]) in STATES {
-        let from = from.replace("SERVER", &backend.address.to_string());
-        let gateway = Gateway::new(base.parse().unwrap()).unwrap();
+    let (backend, next) = (Backend::start("backend"), Backend::start("next"));
+    let names = [
+        ("SERVER", backend.address.to_string()),
+        ("NEXT", next.address.to_string()),
+        ("ECHO", echo("echo")),
+        ("AGAIN", echo("again")),
+    ];
+    let named = |text: &str| {
+        let names = names.iter();
+        names.fold(text.to_owned(), |text, (name, address)| {
+            text.replace(name, address)
+        })
+    };
+    for (from, to, losses) in STATES {
+        let gateway = Gateway::new(named(STATE).parse().unwrap()).unwrap();
         gateway.start().await.unwrap();
         let address = async |name: &str| match gateway.local_address(name).await {
             Some(bind) => bind.to_string(),
             None => String::new(),
         };
         let [web, other] = [address("web").await, address("other").await];
+        let [pipe, drops] = [address("pipe").await, address("drops").await];
         let page = |page: &str, admin: &str, token: &str| {
             let token = format!("Authorization: Bearer {token}");
             let reply = ask(admin, "GET", &format!("/api/gateway/{page}"), &[&token]);
@@ -457,55 +600,95 @@ async fn a_plan_against_a_running_gateway_comes_true() {
         assert_eq!(get(&*web, "/limited").status, 200);
         assert_eq!(get(&*web, "/limited").status, 429);
         assert_eq!(get(&*web, "/x").status, 200);
-        let mut open = TcpStream::connect(&*other).unwrap();
-        let lives = |open: &mut TcpStream| {
-            let request = "GET /calm-enough HTTP/1.1\r\nHost: localhost\r\n\r\n";
-            // The other side may have closed it already.
-            let _ = open.write_all(request.as_bytes());
-            let (mut text, mut piece) = (String::new(), [0; 1024]);
-            while !text.contains("calm") {
-                match open.read(&mut piece) {
-                    Ok(length @ 1..) => text += std::str::from_utf8(&piece[..length]).unwrap(),
-                    _ => return false,
-                }
-            }
-            true
-        };
-        open.set_read_timeout(Some(process::DEADLINE)).unwrap();
-        assert!(lives(&mut open));
+        assert_eq!(get(&*web, "/fragile").status, 502);
+        assert_eq!(get(&*web, "/fragile").status, 503);
+        let mut idle = open(&other);
+        assert!(answers(&mut idle, "/calm-enough", "calm"));
+        let mut stream = open(&pipe);
+        assert!(answers(&mut stream, "/x", "backend"));
+        assert!(!answers(&mut open(&pipe), "/x", "backend"), "one at most");
+        let session = Sender::to(&drops);
+        let before = session.ask();
+        assert!(before.starts_with("echo "), "{before}");
 
-        let after: GatewayConfig = base.replacen(&from, to, 1).parse().unwrap();
+        let text = match from.starts_with('"') {
+            true => STATE.replace(from, to),
+            false => STATE.replacen(from, to, 1),
+        };
+        let after: GatewayConfig = named(&text).parse().unwrap();
         let admin = address("admin@internal").await;
         let plan = Gateway::plan_against(&page("config", &admin, "a-token"), &after).unwrap();
+        let plan = plan.to_string();
         gateway.reload(after).await.unwrap();
 
-        let says = |words: &str| plan.to_string().contains(words);
-        let is_closed = says("- entrypoints.other\n    closed and drained");
-        assert_eq!(!is_closed, socket, "{plan}");
+        for (loss, words) in LOSSES {
+            let is_said = plan.contains(&named(words));
+            assert_eq!(is_said, losses.contains(&loss), "{loss}: {plan}");
+        }
+        let is_kept = |what: &str| !losses.contains(&what);
+
+        let socket = is_kept("socket");
         assert_eq!(address("other").await == other, socket, "{plan}");
         match socket {
-            true => assert!(lives(&mut open), "{plan}"),
+            true => assert!(answers(&mut idle, "/calm-enough", "calm"), "{plan}"),
             // It is idle, and so it has nothing to end first.
-            false => assert!(matches!(open.read(&mut [0]), Ok(0)), "{plan}"),
+            false => assert!(matches!(idle.read(&mut [0]), Ok(0)), "{plan}"),
         }
         assert_eq!(address("web").await, web, "{plan}");
 
-        let is_gone = says(&format!("http://{} gets no new requests", backend.address));
-        assert_eq!(!is_gone, server, "{plan}");
         let token = if to == "another-token" { to } else { "a-token" };
         let services = page("services", &admin, token);
         let services = services.as_array().unwrap();
         let service = services.iter().find(|each| each["name"] == "backend");
         assert_eq!(
             service.unwrap()["servers"][0]["requests"],
-            u64::from(server),
+            u64::from(is_kept("server")),
             "{plan}"
         );
 
-        assert_eq!(!says("begins anew: full buckets"), count, "{plan}");
         let status = get(&*web, "/limited").status;
-        assert_eq!(status, if count { 429 } else { 200 }, "{plan}");
-        drop(open);
+        assert_eq!(status, if is_kept("count") { 429 } else { 200 }, "{plan}");
+        let status = get(&*web, "/fragile").status;
+        assert_eq!(status, if is_kept("breaker") { 503 } else { 502 }, "{plan}");
+
+        // A connection goes on with its server, whatever becomes of the entrypoint, the router and the service.
+        assert!(answers(&mut stream, "/x", "backend"), "{plan}");
+        assert_eq!(address("pipe").await == pipe, is_kept("pipe"), "{plan}");
+        if is_kept("pipe") {
+            let word = if is_kept("lines") { "backend" } else { "next" };
+            let is_let_in = answers(&mut open(&pipe), "/x", word);
+            assert_eq!(is_let_in, !is_kept("few"), "{plan}");
+            drop(stream);
+            eventually("a connection goes to the server of now", || {
+                answers(&mut open(&pipe), "/x", word)
+            });
+        } else {
+            assert!(plan.contains("+ entrypoints.tube\n    bound: "), "{plan}");
+            let tube = address("tube").await;
+            eventually("nobody listens", || TcpStream::connect(&pipe).is_err());
+            // The filter counts on: it is the router's, not the entrypoint's.
+            assert!(!answers(&mut open(&tube), "/x", "backend"), "{plan}");
+            drop(stream);
+            eventually("somebody listens elsewhere", || {
+                answers(&mut open(&tube), "/x", "backend")
+            });
+        }
+
+        // So does a session, unless its server is gone, or its entrypoint: then it ends as soon as it is idle.
+        if is_kept("drops") {
+            assert_eq!(session.ask() == before, is_kept("echo"), "{plan}");
+        }
+        assert_eq!(address("drops").await == drops, is_kept("drops"), "{plan}");
+        let new = match is_kept("drops") {
+            true => Sender::to(&drops),
+            false => Sender::to(&address("rain").await),
+        };
+        let new = new.ask();
+        assert_ne!(new, before, "{plan}");
+        if !to.contains("ECHO") {
+            let is_old = new.starts_with("echo ");
+            assert_eq!(is_old, is_kept("echo"), "{new} {plan}");
+        }
         gateway.shutdown().await;
     }
 }

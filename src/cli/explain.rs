@@ -10,8 +10,10 @@ use std::net::IpAddr;
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
     /// The method of the request.
+    #[arg(default_value = "GET")]
     method: String,
     /// Its URL, as `https://example.com/path`; or a connection, as `tls://example.com:5432`.
+    #[arg(required = true)]
     url: String,
     /// A header, as `Name: value`; may be given more than once.
     #[arg(short = 'H', long = "header", value_name = "HEADER")]

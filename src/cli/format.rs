@@ -122,7 +122,14 @@ fn read(input: impl Read) -> io::Result<String> {
     if bytes.len() as u64 > MAX_FILE {
         return Err(io::Error::other("larger than 64 MiB"));
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(io::Error::other("it is UTF-16: save it as UTF-8"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.split(|byte| *byte == b'\n').count();
+        io::Error::other(format!("line {line} is not UTF-8"))
+    })
 }
 
 /// Puts a new file in place of another in one step, so that nobody ever reads half of it. Its permissions stay; a link

@@ -51,6 +51,7 @@ enum Verb {
         deny_warnings: bool,
     },
     /// Tell what would become of a request, and send nothing. Exit status 0 where a router was found, 1 where none.
+    #[command(allow_missing_positional = true, after_help = EXPLAIN_EXAMPLES)]
     Explain {
         #[command(flatten)]
         config: ConfigArgs,
@@ -89,6 +90,12 @@ enum Verb {
     #[command(after_help = MAN_EXAMPLES)]
     Man(pages::ManArgs),
 }
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  a3s-gateway explain example.com/path
+  a3s-gateway explain POST https://example.com:8443/path -H 'Content-Type: text/plain'
+  a3s-gateway explain tls://db.example.com:5432";
 
 const PLAN_EXAMPLES: &str = "\
 Examples:

@@ -4,7 +4,7 @@ use super::log::Log;
 use super::validate::read;
 use super::{Exit, complain};
 use a3s_gateway::config::{GatewayConfig, Source};
-use a3s_gateway::{Gateway, Result};
+use a3s_gateway::{Error, Gateway, Result};
 use std::pin::pin;
 
 pub(super) fn serve(source: &Source, log: Log) -> Exit {
@@ -40,6 +40,11 @@ pub(super) fn run(config: GatewayConfig, mut log: Log, ready: impl FnOnce()) -> 
     drop(last);
     match result {
         Ok(()) => Exit::Done,
+        // With the lines of the file that they are about, as `validate` prints them.
+        Err(Error::Config(refused)) => {
+            refused.diagnostics().print();
+            Exit::Failed
+        }
         Err(error) => {
             complain(&error);
             Exit::Failed

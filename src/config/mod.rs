@@ -32,6 +32,7 @@ mod template;
 mod test;
 pub(crate) mod text_file;
 mod tls;
+mod token;
 mod traces;
 mod tree;
 mod values;

@@ -120,12 +120,20 @@ impl<'a> Evaluator<'a> {
 
     fn bare(&mut self, at: At) -> Node {
         let written = self.files.slice(at).to_owned();
+        let before = self.files.get(at.file).text.get(..at.start as usize);
+        let help = match &*written.to_ascii_lowercase() {
+            "true" | "yes" | "on" => "write `true`".to_owned(),
+            "false" | "no" | "off" => "write `false`".to_owned(),
+            "none" | "nil" | "null" => "leave the key out".to_owned(),
+            _ if before
+                .is_some_and(|before| before.trim_end().ends_with(['/', '-', '+', '*', '%'])) =>
+            {
+                "a text stands in quotes as a whole; a comment begins with `#`".to_owned()
+            }
+            _ => format!("put it in quotes: \"{written}\""),
+        };
         let problem = Problem::new(Code::Expression, format!("`{written}` is not a value"));
-        self.report(
-            problem
-                .at(at)
-                .help(format!("put it in quotes: \"{written}\"")),
-        )
+        self.report(problem.at(at).help(help))
     }
 
     fn variable(&mut self, name: &str, at: At) -> Node {

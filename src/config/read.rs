@@ -106,11 +106,21 @@ impl Sections<'_> {
             return IndexMap::new();
         };
         let mut blocks = IndexMap::with_capacity(map.entries.len());
+        let mut is_told = false;
         for (name, entry) in &mut map.entries {
             if self.problems.len() > MAX_PROBLEMS {
                 break;
             }
             if entry.value.is_null() {
+                continue;
+            }
+            if is_nameless(key, name, &entry.value) {
+                let message = format!("the block around `{name}` has no name");
+                let problem = Problem::new(Code::MissingKey, message).at(entry.key_at);
+                let problem = problem.help(format!("write `{key} \"name\" {{`"));
+                self.problems
+                    .extend((!std::mem::replace(&mut is_told, true)).then_some(problem));
+                entry.value.kind = Kind::StandIn;
                 continue;
             }
             if !matches!(
@@ -204,4 +214,17 @@ fn repair(node: &mut Node, fault: &Fault) -> bool {
         },
         _ => false,
     }
+}
+
+/// Whether a block is one of those within a named block, whose name is missing: then it looks like a name.
+fn is_nameless(section: &str, name: &str, block: &Node) -> bool {
+    let inner: &[&str] = match section {
+        "test" => &["request", "expect"],
+        "services" => &["load_balancer", "revisions", "respond", "websocket_hub"],
+        _ => return false,
+    };
+    let Kind::Map(map) = &block.kind else {
+        return false;
+    };
+    inner.contains(&name) && !inner.iter().any(|key| map.entries.contains_key(*key))
 }

@@ -64,7 +64,9 @@ impl Evaluator<'_> {
         let key_at = At::new(file, block.ident.span().unwrap_or_default());
         if let Some(second) = block.labels.get(1).and_then(label_span) {
             let problem = Problem::new(Code::InvalidValue, "a block has one label at most");
-            self.problems.push(problem.at(At::new(file, second)));
+            let help = format!("join them: `{} \"a-b\" {{`", block.ident.as_str());
+            self.problems
+                .push(problem.at(At::new(file, second)).help(help));
         }
         let mut body = Map::default();
         for structure in block.body.iter() {

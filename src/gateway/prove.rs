@@ -201,7 +201,11 @@ fn why_not(router: &str, told: &Explanation, conceals: bool) -> Option<String> {
             ))
         }
         (None, Some(found), _) => rule_of(found),
-        (None, None, Some(answer)) => answer.reason.clone(),
+        (None, None, Some(answer)) => {
+            let notes = told.notes.iter().filter(|_| !conceals);
+            let reasons: Vec<_> = answer.reason.iter().chain(notes).cloned().collect();
+            (!reasons.is_empty()).then(|| reasons.join("; "))
+        }
         _ => Some(format!(
             "`{router}` is not at the entrypoint `{}`",
             told.entrypoint

@@ -40,6 +40,15 @@ impl Expr {
         }
     }
 
+    /// How much it costs to ask it, in comparisons.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Matcher(matcher) => matcher.weight(),
+            Self::Not(inner) => inner.weight(),
+            Self::All(parts) | Self::Any(parts) => parts.iter().map(Self::weight).sum(),
+        }
+    }
+
     pub(super) fn matches(&self, facts: &Facts<'_>) -> bool {
         match self {
             Self::Matcher(matcher) => matcher.matches(facts),

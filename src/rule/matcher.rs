@@ -36,6 +36,16 @@ pub(super) enum Matcher {
 }
 
 impl Matcher {
+    /// How much it costs to ask it, in comparisons.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Host(hosts) => hosts.len(),
+            Self::Method(methods) => methods.len(),
+            Self::ClientIp(networks) => networks.len(),
+            _ => 2,
+        }
+    }
+
     pub(super) fn matches(&self, facts: &Facts<'_>) -> bool {
         match self {
             Self::Host(hosts) => hosts.iter().any(|host| host.matches(facts.host)),

@@ -40,7 +40,7 @@ pub(crate) use pattern::regex;
 pub use query::value as query_value;
 pub use survey::{Finding, survey};
 pub use table::{Route, Table};
-pub use witness::{Example, Sees};
+pub use witness::{Budget, Example, Sees};
 
 use expr::Expr;
 use std::fmt;

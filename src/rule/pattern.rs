@@ -3,8 +3,10 @@
 //! Both engines are RE2's children and differ little: here a brace that begins no repetition is a literal,
 //! `\d`, `\s`, `\w` and `\b` are ASCII, `\Q..\E` quotes, and a class has no set operations.
 
+use super::witness::samples;
 use regex::bytes::{Regex, RegexBuilder};
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 /// How much memory one compiled expression may take; `(a{1000}){1000}` is refused, not compiled.
 const SIZE_LIMIT: usize = 1 << 20;
@@ -17,6 +19,8 @@ const CACHE_LIMIT: usize = 1 << 18;
 pub(super) struct Pattern {
     text: Box<str>,
     regex: Regex,
+    /// Made when they are asked for.
+    samples: OnceLock<Vec<Vec<u8>>>,
 }
 
 impl Pattern {
@@ -30,6 +34,7 @@ impl Pattern {
         Ok(Self {
             text: text.into(),
             regex,
+            samples: OnceLock::new(),
         })
     }
 
@@ -41,9 +46,9 @@ impl Pattern {
         &self.text
     }
 
-    /// The expression in the words of the `regex` crate.
-    pub(super) fn translated(&self) -> Cow<'_, str> {
-        translate(&self.text)
+    /// A few texts that it should match.
+    pub(super) fn samples(&self) -> &[Vec<u8>] {
+        self.samples.get_or_init(|| samples(&translate(&self.text)))
     }
 }
 

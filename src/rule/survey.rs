@@ -16,11 +16,11 @@ const MAX_WINNERS: usize = 32;
 /// How many routers of its priority one is compared with.
 const MAX_RIVALS: usize = 16;
 
+/// In how many lists one route may stand; past it, its paths do not count.
+const MAX_LISTS: usize = 4096;
+
 /// How many pairs are told of one router.
 const MAX_PAIRS: usize = 4;
-
-/// How many branches are looked at for one table.
-const MAX_STEPS: usize = 30_000;
 
 /// Something about a router that is probably not meant. Routers are told by their names.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,12 +52,12 @@ pub enum Finding {
     },
 }
 
-/// Looks at the rules of a table of what `sees` says.
-pub fn survey<S>(table: &Table<S>, sees: Sees) -> Vec<Finding> {
+/// Looks at the rules of a table of what `sees` says, as far as `budget` reaches.
+pub fn survey<'t, S>(table: &'t Table<S>, sees: Sees, budget: &'t Budget) -> Vec<Finding> {
     let mut survey = Survey {
         table,
         sees,
-        budget: Budget::new(MAX_STEPS),
+        budget,
         findings: Vec::new(),
         lost: HashSet::new(),
     };
@@ -71,17 +71,20 @@ pub fn survey<S>(table: &Table<S>, sees: Sees) -> Vec<Finding> {
 struct Survey<'t, S> {
     table: &'t Table<S>,
     sees: Sees,
-    budget: Budget,
+    budget: &'t Budget,
     findings: Vec<Finding>,
     /// Those that get nothing.
     lost: HashSet<&'t str>,
 }
 
 impl<'t, S> Survey<'t, S> {
-    /// Who serves an example.
+    /// Who serves an example; none, too, where too much would have to be asked.
     fn winner(&self, example: &Example) -> Option<&'t Route<S>> {
         let table = self.table;
-        example.with_facts(|facts| table.find(facts))
+        example.with_facts(|facts| {
+            let cost = table.cost(facts);
+            self.budget.spend(cost).then(|| table.find(facts)).flatten()
+        })
     }
 
     /// Looks for something that comes to `route`. Whoever takes what was found is excluded, until something is left to
@@ -117,7 +120,7 @@ impl<'t, S> Survey<'t, S> {
         let rules = |routes: &[&'t Route<S>]| -> Vec<&'t Rule> {
             routes.iter().map(|route| &route.rule).collect()
         };
-        search(&rules(all), &rules(none), sees, repeats, &mut self.budget)
+        search(&rules(all), &rules(none), sees, repeats, self.budget)
     }
 
     /// Nothing for a path comes to `route`.
@@ -168,12 +171,8 @@ impl<'t, S> Survey<'t, S> {
             if self.lost.contains(&*route.name) {
                 continue;
             }
-            let needs = Needs {
-                priority: route.priority,
-                hosts: route.rule.hosts(),
-                paths: route.rule.paths(),
-            };
-            let rivals = index.rivals(&needs);
+            let needs = Needs::of(route);
+            let rivals = index.rivals(&needs, self.budget);
             let mut told = 0;
             for rival in rivals {
                 if self.budget.is_spent() || told == MAX_PAIRS {
@@ -221,6 +220,27 @@ struct Needs {
     priority: i64,
     hosts: HostSet,
     paths: PathSet,
+}
+
+impl Needs {
+    fn of<S>(route: &Route<S>) -> Self {
+        let (hosts, paths) = (route.rule.hosts(), route.rule.paths());
+        let lists = match (&hosts, &paths) {
+            (HostSet::OneOf(hosts), PathSet::OneOf(paths)) => {
+                hosts.len().saturating_mul(paths.len())
+            }
+            _ => 0,
+        };
+        Self {
+            priority: route.priority,
+            hosts,
+            paths: if lists > MAX_LISTS {
+                PathSet::Any
+            } else {
+                paths
+            },
+        }
+    }
 }
 
 /// Under what a route is found.
@@ -284,7 +304,7 @@ impl Index {
     }
 
     /// Those that may take some of the same, in the order of their ranks.
-    fn rivals(&self, needs: &Needs) -> Vec<usize> {
+    fn rivals(&self, needs: &Needs, budget: &Budget) -> Vec<usize> {
         let mut keys = vec![By::AnyHost];
         match &needs.hosts {
             HostSet::Any => keys = vec![By::All],
@@ -310,7 +330,7 @@ impl Index {
         let mut found = Vec::new();
         for key in keys {
             if let Some(bucket) = self.0.get(&(needs.priority, key)) {
-                bucket.rivals(&needs.paths, &mut found);
+                bucket.rivals(&needs.paths, budget, &mut found);
             }
         }
         found.sort_unstable();
@@ -321,7 +341,7 @@ impl Index {
 }
 
 impl Bucket {
-    fn rivals(&self, paths: &PathSet, found: &mut Vec<usize>) {
+    fn rivals(&self, paths: &PathSet, budget: &Budget, found: &mut Vec<usize>) {
         let end = found.len() + MAX_RIVALS;
         found.extend(self.any_path.iter().take(MAX_RIVALS));
         match paths {
@@ -332,6 +352,10 @@ impl Bucket {
                         break;
                     }
                     let (PathPattern::Exact(path) | PathPattern::Prefix(path)) = path;
+                    // Each of its beginnings is looked up, and compared with others.
+                    if !budget.spend(path.len() * (1 + path.len() / 64)) {
+                        break;
+                    }
                     // Those that begin with it, and those that it begins with.
                     let below = self
                         .paths

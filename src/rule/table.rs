@@ -138,23 +138,38 @@ impl<S> Table<S> {
 
     /// The best route that takes what has these facts.
     pub fn find(&self, facts: &Facts<'_>) -> Option<&Route<S>> {
-        let host = facts.host.strip_suffix('.').unwrap_or(facts.host);
         let mut search = Search {
             table: self,
             facts,
             best: Rank::MAX,
         };
+        self.lists(facts, |ranks| search.list(ranks));
+        self.routes.get(search.best as usize)
+    }
+
+    /// How much [`Table::find`] may cost, in comparisons.
+    pub(super) fn cost(&self, facts: &Facts<'_>) -> usize {
+        let mut cost = 0;
+        let of = |rank: &Rank| 1 + self.routes[*rank as usize].rule.as_str().len() / 16;
+        self.lists(facts, |ranks| {
+            cost += ranks.iter().map(of).sum::<usize>();
+        });
+        cost
+    }
+
+    /// The lists that can hold a match.
+    fn lists(&self, facts: &Facts<'_>, mut look: impl FnMut(&[Rank])) {
+        let host = facts.host.strip_suffix('.').unwrap_or(facts.host);
         if let Some(bucket) = self.hosts.get(host) {
-            search.bucket(bucket);
+            bucket.lists(facts.path, &mut look);
         }
         if !self.suffixes.is_empty()
             && let Some((_, suffix)) = host.split_once('.')
             && let Some(bucket) = self.suffixes.get(suffix)
         {
-            search.bucket(bucket);
+            bucket.lists(facts.path, &mut look);
         }
-        search.bucket(&self.rest);
-        self.routes.get(search.best as usize)
+        self.rest.lists(facts.path, &mut look);
     }
 }
 
@@ -167,31 +182,33 @@ struct Search<'a, S> {
 }
 
 impl<S> Search<'_, S> {
-    fn bucket(&mut self, bucket: &Bucket) {
-        let path = self.facts.path;
-        let after = bucket.paths.partition_point(|node| *node.path <= *path);
-        // Every path of the bucket that this one begins with is its predecessor, or a parent of that.
-        let mut next = after.checked_sub(1).map(|at| &bucket.paths[at]);
-        if let Some(node) = next
-            && *node.path == *path
-        {
-            self.list(&node.exact);
-        }
-        while let Some(node) = next {
-            if path.starts_with(&*node.path) {
-                self.list(&node.prefix);
-            }
-            next = node.parent.map(|at| &bucket.paths[at as usize]);
-        }
-        self.list(&bucket.rest);
-    }
-
     fn list(&mut self, ranks: &[Rank]) {
         let found = ranks
             .iter()
             .take_while(|rank| **rank < self.best)
             .find(|rank| self.table.routes[**rank as usize].rule.matches(self.facts));
         self.best = found.copied().unwrap_or(self.best);
+    }
+}
+
+impl Bucket {
+    /// The lists that can hold a match for a path.
+    fn lists(&self, path: &str, look: &mut impl FnMut(&[Rank])) {
+        let after = self.paths.partition_point(|node| *node.path <= *path);
+        // Every path of the bucket that this one begins with is its predecessor, or a parent of that.
+        let mut next = after.checked_sub(1).map(|at| &self.paths[at]);
+        if let Some(node) = next
+            && *node.path == *path
+        {
+            look(&node.exact);
+        }
+        while let Some(node) = next {
+            if path.starts_with(&*node.path) {
+                look(&node.prefix);
+            }
+            next = node.parent.map(|at| &self.paths[at as usize]);
+        }
+        look(&self.rest);
     }
 }
 

@@ -47,9 +47,9 @@ impl Check<'_> {
         }
         for (key, names) in [("redact", &fields.redact), ("reveal", &fields.reveal)] {
             for (index, name) in names.iter().enumerate() {
-                if name.is_empty() {
-                    let problem = Problem::new(Code::InvalidValue, "the name is empty");
-                    self.report(&keys!["access_log", "fields", key, index], problem);
+                let place = keys!["access_log", "fields", key, index];
+                if let Some(problem) = no_name(name) {
+                    self.report(&place, problem);
                 }
             }
         }
@@ -65,4 +65,32 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// What is wrong with a word that names neither a header nor a parameter of queries, and so would hide nothing.
+fn no_name(word: &str) -> Option<Problem> {
+    let names_nothing =
+        |c: char| c.is_whitespace() || c.is_control() || "=&;#?%[]:\"'*".contains(c);
+    if word.is_empty() {
+        return Some(Problem::new(Code::InvalidValue, "the name is empty"));
+    }
+    let wrong = word.find(names_nothing)?;
+    let is_name = |name: &&str| !name.is_empty() && !name.contains(names_nothing);
+    let help = match &word[wrong..] {
+        rest if rest.contains('*') => {
+            Some("names are compared as a whole: write each of them".to_owned())
+        }
+        rest if rest.starts_with('[') && is_name(&&word[..wrong]) => {
+            let name = &word[..wrong];
+            Some(format!(
+                "write `{name}`, which stands for `{name}[]` as well"
+            ))
+        }
+        rest if rest.starts_with('%') => Some("write it without escapes".to_owned()),
+        // The value along with it, or the mark before it.
+        _ => (word.split(names_nothing).find(is_name))
+            .map(|name| format!("write the name alone: `{name}`")),
+    };
+    let message = format!("`{word}` is the name of neither a header nor a parameter");
+    Some(Problem::new(Code::InvalidValue, message).help(help))
 }

@@ -30,7 +30,9 @@ impl Check<'_> {
                 && expect.status.is_none()
                 && expect.headers.is_empty();
             let place = keys!["test", name, "expect"];
-            if names_nothing && self.is_read(&place) {
+            // What is wrong in it has been told.
+            let is_empty = self.tree.is_none_or(|tree| tree.is_empty(&place));
+            if names_nothing && is_empty && self.is_read(&place) {
                 let message = format!("test `{name}` expects nothing");
                 let help = "name `router`, `service`, `status` or `headers`".to_owned();
                 self.report(&place, Problem::new(Code::Choice, message).help(help));

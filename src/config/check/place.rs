@@ -142,6 +142,23 @@ impl Tree<'_> {
         }
     }
 
+    /// Whether nothing is written in a block, right or wrong.
+    pub(super) fn is_empty(&self, path: &[Key<'_>]) -> bool {
+        let mut map = self.root;
+        for key in path {
+            let (Key::Name(name) | Key::Entry(name)) = key else {
+                return true;
+            };
+            match map.entries.get(*name).map(|entry| &entry.value.kind) {
+                Some(Kind::Map(inner)) => map = inner,
+                Some(_) => return false,
+                None => return true,
+            }
+        }
+        let mut values = map.entries.values().map(|entry| &entry.value);
+        map.taken.is_empty() && values.all(Node::is_null)
+    }
+
     /// Whether nothing of a block, or of what is in it, was taken out.
     pub(super) fn is_whole(&self, path: &[Key<'_>]) -> bool {
         let mut map = self.root;

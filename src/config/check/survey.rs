@@ -5,10 +5,23 @@ use super::place::keys;
 use super::protocols::kind;
 use crate::config::code::{Code, Severity};
 use crate::config::diagnostic::Problem;
-use crate::rule::{Example, Finding, Protocol, Route, Sees, Table, survey};
+use crate::rule::{Budget, Example, Finding, Protocol, Route, Sees, Table, survey};
 use indexmap::IndexMap;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+/// How much is looked at, in comparisons of a matcher with something.
+const MAX_COMPARISONS: usize = 5_000_000;
+
+/// A router by its name, and what it takes.
+type Named<'c> = (&'c String, Protocol);
+
+/// Routers that stand together, at one entrypoint or at several.
+struct Crowd {
+    sees: Sees,
+    table: Table<()>,
+    entrypoints: usize,
+}
 
 impl Check<'_> {
     /// What is found at each entrypoint. A router that gets something at one of its entrypoints is reached.
@@ -20,11 +33,17 @@ impl Check<'_> {
         }
         let mut findings = Vec::new();
         let mut lost: HashMap<Arc<str>, usize> = HashMap::new();
-        for ((_, sees), table) in self.tables() {
-            for finding in survey(&table, sees) {
+        let budget = Budget::new(MAX_COMPARISONS);
+        for Crowd {
+            sees,
+            table,
+            entrypoints,
+        } in self.crowds()
+        {
+            for finding in survey(&table, sees, &budget) {
                 if let Finding::Impossible { router } | Finding::Shadowed { router, .. } = &finding
                 {
-                    *lost.entry(Arc::clone(router)).or_default() += 1;
+                    *lost.entry(Arc::clone(router)).or_default() += entrypoints;
                 }
                 findings.push(finding);
             }
@@ -70,14 +89,11 @@ impl Check<'_> {
     }
 
     /// The routers of each entrypoint, as they are looked up there.
-    fn tables(&self) -> Vec<((String, Sees), Table<()>)> {
+    fn crowds(&self) -> Vec<Crowd> {
         let config = self.config;
-        let mut routes: IndexMap<_, Vec<Route<()>>> = IndexMap::new();
+        let mut places: IndexMap<(&String, Sees), Vec<Named<'_>>> = IndexMap::new();
         for (name, router) in &config.routers {
             let Some(protocol) = self.protocol_of(router) else {
-                continue;
-            };
-            let Ok(rule) = router.rule.rule(protocol) else {
                 continue;
             };
             for (entrypoint, its) in config.entrypoints_of(router) {
@@ -87,20 +103,31 @@ impl Check<'_> {
                     Protocol::Tcp if router.passes_tls() || its.tls.is_some() => Sees::Tls,
                     Protocol::Tcp | Protocol::Udp => Sees::Clients,
                 };
-                routes
-                    .entry((entrypoint.clone(), sees))
-                    .or_default()
-                    .push(Route {
-                        name: name.as_str().into(),
-                        priority: router.rank(protocol),
-                        rule: rule.clone(),
-                        service: (),
-                    });
+                let place = places.entry((entrypoint, sees)).or_default();
+                place.push((name, protocol));
             }
         }
-        let tables = routes.into_iter();
-        tables
-            .map(|(key, routes)| (key, Table::new(routes)))
+        // Most routers are at all entrypoints: what is the same everywhere is looked at once.
+        let mut crowds: IndexMap<(Sees, Vec<Named<'_>>), usize> = IndexMap::new();
+        for ((_, sees), routers) in places {
+            *crowds.entry((sees, routers)).or_default() += 1;
+        }
+        let route = |(name, protocol): &Named<'_>| {
+            let router = &config.routers[*name];
+            Some(Route {
+                name: name.as_str().into(),
+                priority: router.rank(*protocol),
+                rule: router.rule.rule(*protocol).ok()?.clone(),
+                service: (),
+            })
+        };
+        let crowds = crowds.into_iter();
+        crowds
+            .map(|((sees, routers), entrypoints)| Crowd {
+                sees,
+                table: Table::new(routers.iter().filter_map(route).collect()),
+                entrypoints,
+            })
             .collect()
     }
 

@@ -1,6 +1,6 @@
 //! Lines of pieces, and what stands in one column from line to line.
 
-use super::token::{Kind, Token};
+use crate::config::token::{Kind, Token};
 use std::ops::Range;
 
 /// A line: its pieces, each with the spaces before it.

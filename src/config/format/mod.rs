@@ -7,12 +7,12 @@ mod align;
 mod space;
 #[cfg(test)]
 mod tests;
-mod token;
 
 use super::code::Code;
 use super::diagnostic::{Diagnostics, Problem};
 use super::source::{At, Files};
 use super::syntax;
+use super::token::{Kind, tokens};
 use align::Line;
 use hcl_edit::expr::{Array, FuncArgs, Object};
 use hcl_edit::parser::parse_body;
@@ -20,7 +20,6 @@ use hcl_edit::structure::Body;
 use hcl_edit::visit_mut::{self, VisitMut};
 use space::Spacing;
 use std::path::Path;
-use token::{Kind, tokens};
 
 /// The canonical form of a text: two spaces for each level, the `=` of neighbouring attributes in one column, at most
 /// one blank line, and one around each block of more than a line at the top. Line breaks, strings and comments stay.

@@ -1,6 +1,6 @@
 //! Where a space stands between two pieces of a line.
 
-use super::token::{Kind, Token};
+use crate::config::token::{Kind, Token};
 
 /// What is known of the brackets around a piece.
 #[derive(Default)]

@@ -1,6 +1,6 @@
-use super::token::{Kind, tokens};
 use super::{format, layout};
 use crate::config::tests::loaded;
+use crate::config::token::{Kind, tokens};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -230,7 +230,7 @@ proptest! {
         if let Ok(once) = format(Path::new("x.hcl"), &ragged) {
             prop_assert_eq!(formatted(&once), once.clone());
             let told = |text: &str| -> Vec<String> {
-                let tokens = tokens(text).into_iter();
+                let tokens = tokens(text);
                 tokens.filter(|token| token.kind != Kind::Newline).map(|token| token.text.to_owned()).collect()
             };
             prop_assert_eq!(told(&once), told(&ragged));

@@ -29,6 +29,26 @@ fn each_problem_is_told_where_it_is() {
             ],
         ),
         (
+            "fields {\n    redact = [\"X-Key: a\", \"?code\", \"code=a b\", \"user name\", \"ids[]\", \"a%20b\", \"X-*\", \" \", \"X-Tenant\", \"größe\", \"user.name\"]\n    reveal = [\"&a\"]\n  }",
+            &[
+                "19:15 E006 `X-Key: a` is the name of neither a header nor a parameter; write the name alone: `X-Key`",
+                "19:27 E006 `?code` is the name of neither a header nor a parameter; write the name alone: `code`",
+                "19:36 E006 `code=a b` is the name of neither a header nor a parameter; write the name alone: `code`",
+                "19:48 E006 `user name` is the name of neither a header nor a parameter; write the name alone: `user`",
+                "19:61 E006 `ids[]` is the name of neither a header nor a parameter; write `ids`, which stands for `ids[]` as well",
+                "19:70 E006 `a%20b` is the name of neither a header nor a parameter; write it without escapes",
+                "19:79 E006 `X-*` is the name of neither a header nor a parameter; names are compared as a whole: write each of them",
+                "19:86 E006 ` ` is the name of neither a header nor a parameter",
+                "20:15 E006 `&a` is the name of neither a header nor a parameter; write the name alone: `a`",
+            ],
+        ),
+        (
+            "fields {\n    redact = [\"${TOKEN}=a\"]\n  }",
+            &[
+                "19:15 E006 a value from outside this file: A value is of the right type and means nothing.",
+            ],
+        ),
+        (
             "format = \"xml\"\n  fiel = \"a\"",
             &[
                 "18:12 E006 `xml` is not one of `json`, `clf`",

@@ -28,6 +28,7 @@ mod sticky;
 mod tcp;
 mod tls;
 mod traces;
+mod typos;
 mod udp;
 mod websocket_hub;
 

@@ -50,6 +50,27 @@ fn each_problem_is_told_where_it_is() {
                 "21:3 E013 test `it` expects nothing; name `router`, `service`, `status` or `headers`",
             ],
         ),
+        // What is wrong with the only expectation is enough to be told.
+        (
+            of(url, "body = \"x\""),
+            vec![
+                "22:2 E004 unknown key `body`; known here: `router`, `service`, `status`, `headers`",
+            ],
+        ),
+        (
+            of(url, "status = \"200\""),
+            vec!["22:11 E005 expected a whole number from 0 to 65535, found a string"],
+        ),
+        (
+            of(url, "router = null"),
+            vec![
+                "21:3 E013 test `it` expects nothing; name `router`, `service`, `status` or `headers`",
+            ],
+        ),
+        (
+            of(url, router).replace("test \"it\"", "test"),
+            vec!["18:3 E007 the block around `request` has no name; write `test \"name\" {`"],
+        ),
         (
             of(url, "router = \"apo\""),
             vec!["22:11 E012 test `it` names the unknown router `apo`; did you mean `api`?"],
@@ -125,5 +146,14 @@ fn a_failed_test_is_told_at_its_expectation_and_shows_no_secret() {
     assert_eq!(
         config,
         good(&text.replace("# gateway.hcl", "\n\n# gateway.hcl"))
+    );
+}
+
+#[test]
+fn a_block_whose_name_is_missing_is_told() {
+    let text = "entrypoints \"web\" {\n  address = \":80\"\n}\nservices {\n  respond {\n    body = \"x\"\n  }\n}\n";
+    assert_eq!(
+        told(text),
+        ["5:3 E007 the block around `respond` has no name; write `services \"name\" {`"]
     );
 }

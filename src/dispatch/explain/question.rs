@@ -32,7 +32,7 @@ pub struct Question {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unaskable {
     /// No method of HTTP.
-    #[error("`{0}` is not a method")]
+    #[error("`{0}` is not a method: that comes first, and then the URL")]
     Method(String),
     /// No URL, or too long a one.
     #[error("not a URL: {0}")]
@@ -51,43 +51,44 @@ pub enum Unaskable {
         /// Those that there are.
         known: String,
     },
-    /// The URL fits none of them, or several.
-    #[error("no entrypoint listens for {scheme} on port {port}; name one of: {known}")]
+    /// Nobody listens for the URL.
+    #[error(
+        "no entrypoint listens for {asked}; write the port of one, or name it (`entrypoint`): {known}"
+    )]
     NoEntrypoint {
-        /// The URL's scheme.
-        scheme: String,
-        /// The URL's port.
-        port: u16,
-        /// Those that there are.
+        /// What the URL asks for: its scheme, and its port.
+        asked: String,
+        /// The entrypoints that there are.
+        known: String,
+    },
+    /// Several entrypoints could be meant.
+    #[error(
+        "a path alone does not say which entrypoint it comes to; write a whole URL, or name one (`entrypoint`): {known}"
+    )]
+    WhichEntrypoint {
+        /// The entrypoints that there are, each with a URL.
         known: String,
     },
 }
 
 impl Question {
-    /// A request with this method for a URL: `https://example.com/path`, or `/path` where the entrypoint is
-    /// [named](Self::entrypoint). `tcp://host:5432`, `tls://...` and `udp://...` are connections; their method means
-    /// nothing. It comes from 127.0.0.1.
+    /// A request with this method for a URL: `https://example.com/path`; `example.com/path`, which is taken as `http`
+    /// where an entrypoint speaks that, and else as `https`; or `/path`, which has no host, and finds an entrypoint
+    /// where there is one only, or it is [named](Self::entrypoint). `tcp://host:5432`, `tls://...` and `udp://...` are
+    /// connections; their method means nothing. It comes from 127.0.0.1.
     ///
     /// # Errors
     /// It is no method, or no URL.
     pub fn new(method: &str, url: &str) -> Result<Self, Unaskable> {
         let cut = |text: &str| text.chars().take(40).collect::<String>();
-        let method = Method::from_bytes(method.as_bytes());
-        let method = method.map_err(|error| Unaskable::Method(cut(&error.to_string())))?;
-        if url.len() > MAX_URL {
-            return Err(Unaskable::Url("it is longer than 65534 bytes"));
-        }
-        let uri: Uri = url
-            .parse()
-            .map_err(|_| Unaskable::Url("write it as https://example.com/path"))?;
-        let is_path = uri.scheme().is_none() && uri.authority().is_none();
-        if uri.scheme().is_none() && !is_path {
-            return Err(Unaskable::Url("write it with its scheme, or as a path"));
-        }
+        let uri = uri(url)?;
+        let method =
+            Method::from_bytes(method.as_bytes()).map_err(|_| Unaskable::Method(cut(method)))?;
         let target = uri.path_and_query().cloned();
+        let scheme = uri.scheme_str().filter(|_| url.contains("://"));
         Ok(Self {
             method,
-            scheme: uri.scheme_str().map(str::to_ascii_lowercase),
+            scheme: scheme.map(str::to_ascii_lowercase),
             authority: uri.authority().cloned(),
             target: target.unwrap_or_else(|| PathAndQuery::from_static("/")),
             headers: HeaderMap::new(),
@@ -169,12 +170,22 @@ impl Question {
 
     /// The port of the URL, or the one that its scheme stands for.
     pub(super) fn port(&self) -> Option<u16> {
+        self.port_for(self.scheme.as_deref()?)
+    }
+
+    /// The port of the URL, or the one that this scheme stands for.
+    pub(super) fn port_for(&self, scheme: &str) -> Option<u16> {
         let written = self.authority.as_ref().and_then(Authority::port_u16);
-        written.or(match self.scheme.as_deref()? {
+        written.or(match scheme {
             "http" | "ws" => Some(80),
             "https" | "wss" | "tls" => Some(443),
             _ => None,
         })
+    }
+
+    /// Whether it says what host it is for.
+    pub(super) fn has_host(&self) -> bool {
+        self.authority.is_some() || self.headers.contains_key(HOST)
     }
 
     /// The fields of the request, `Host` first.
@@ -188,5 +199,46 @@ impl Question {
         }
         headers.extend(self.headers.clone());
         headers
+    }
+}
+
+/// A URL with its scheme or without it, or a path.
+fn uri(url: &str) -> Result<Uri, Unaskable> {
+    let wrong = |why| Err(Unaskable::Url(why));
+    if url.is_empty() {
+        return wrong("it is empty; write it as https://example.com/path");
+    }
+    if url.len() > MAX_URL {
+        return wrong("it is longer than 65534 bytes");
+    }
+    if url.contains(char::is_whitespace) {
+        return wrong("it has a space in it, which is written %20");
+    }
+    let has_scheme = url.contains("://");
+    let is = |scheme: &str| {
+        let start = url.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    match url {
+        _ if url.starts_with(':') => {
+            return wrong("it has no host; write it as http://localhost:8080/path");
+        }
+        _ if !has_scheme && (is("http:") || is("https:")) => {
+            return wrong("two slashes stand behind its scheme, as in https://example.com/path");
+        }
+        "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" => {
+            return wrong(
+                "it is a method; write the URL behind it, as in GET https://example.com/path",
+            );
+        }
+        _ => {}
+    }
+    let parsed: Result<Uri, _> = match has_scheme || url.starts_with('/') {
+        true => url.parse(),
+        false => format!("http://{url}").parse(),
+    };
+    match parsed {
+        Ok(uri) => Ok(uri),
+        Err(_) => wrong("write it as https://example.com/path"),
     }
 }

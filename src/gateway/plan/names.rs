@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 /// Names of servers, each with an address that stands for it: those of RFC 6666, which lead nowhere.
-pub(super) struct Names(HashMap<Arc<str>, IpAddr>);
+pub(super) struct Names {
+    names: HashMap<IpAddr, Arc<str>>,
+}
 
 impl Names {
     pub(super) fn of(configs: [&GatewayConfig; 2]) -> Self {
@@ -21,23 +23,26 @@ impl Names {
         let names: BTreeSet<String> = names.collect();
         let address = |number| IpAddr::from(Ipv6Addr::from((0x100_u128 << 112) | number));
         let all = names.into_iter().zip(1..);
-        Self(
-            all.map(|(name, number)| (name.into(), address(number)))
+        Self {
+            names: all
+                .map(|(name, number)| (address(number), name.into()))
                 .collect(),
-        )
+        }
     }
 
     pub(super) fn addresses(&self) -> compile::Addresses {
-        let each = |(name, ip): (&Arc<str>, &IpAddr)| (Arc::clone(name), Arc::from([*ip]));
-        self.0.iter().map(each).collect()
+        let each = |(ip, name): (&IpAddr, &Arc<str>)| (Arc::clone(name), Arc::from([*ip]));
+        self.names.iter().map(each).collect()
     }
 
     /// A server as it is written.
     pub(super) fn written(&self, id: &str) -> String {
-        let found = self.0.iter().find_map(|(name, ip)| {
-            let address = format!("[{ip}]");
-            id.contains(&address).then(|| id.replace(&address, name))
+        let address = |(_, rest): (_, &str)| rest.split_once(']').map(|(ip, _)| ip.to_owned());
+        let address = id.split_once('[').and_then(address);
+        let name = address.and_then(|address| {
+            let name = self.names.get(&address.parse().ok()?)?;
+            Some(id.replace(&format!("[{address}]"), name))
         });
-        found.unwrap_or_else(|| id.to_owned())
+        name.unwrap_or_else(|| id.to_owned())
     }
 }

@@ -7,7 +7,7 @@ use crate::compile::{self, Compiled};
 use crate::config::{ClientAuthConfig, GatewayConfig, RuleText};
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Both configurations, as they are written and compiled.
@@ -222,12 +222,15 @@ impl Pair<'_> {
             lists.collect::<Vec<_>>()
         };
         let (before, after) = (servers(before), servers(after));
+        let of = |server: &crate::upstream::Server| Arc::as_ptr(&server.endpoint);
+        let known: HashMap<_, _> = (before.iter().rev())
+            .map(|(_, server)| (of(server), server))
+            .collect();
+        let left: HashSet<_> = after.iter().map(|(_, server)| of(server)).collect();
         for (revision, server) in &after {
             let written = self.names.written(server.endpoint.id());
-            let known =
-                (before.iter()).find(|(_, known)| Arc::ptr_eq(&known.endpoint, &server.endpoint));
-            effects.push(match known {
-                Some((_, known)) if Arc::ptr_eq(&known.origin, &server.origin) => {
+            effects.push(match known.get(&of(server)) {
+                Some(known) if Arc::ptr_eq(&known.origin, &server.origin) => {
                     format!("{revision}{written} is kept, with its state and its connections")
                 }
                 Some(_) => {
@@ -237,10 +240,15 @@ impl Pair<'_> {
             });
         }
         for (revision, server) in &before {
-            let is_kept = |(_, other): &(String, _)| is_server(other, server);
-            if !after.iter().any(is_kept) {
+            if !left.contains(&of(server)) {
                 let written = self.names.written(server.endpoint.id());
-                effects.push(format!("{revision}{written} gets no new requests"));
+                let gone = match written.split("://").next() {
+                    Some("tcp") => "gets no new connections",
+                    // A session that has lost its server has nothing to wait for.
+                    Some("udp") => "gets no more datagrams: its sessions are balanced anew",
+                    _ => "gets no new requests",
+                };
+                effects.push(format!("{revision}{written} {gone}"));
             }
         }
         effects
@@ -314,10 +322,6 @@ impl Pair<'_> {
             plan.add(name.clone(), action, keys, Vec::new());
         }
     }
-}
-
-fn is_server(one: &crate::upstream::Server, other: &crate::upstream::Server) -> bool {
-    Arc::ptr_eq(&one.endpoint, &other.endpoint)
 }
 
 fn block_of(entrypoint: &str) -> String {

@@ -1,6 +1,6 @@
 //! Addresses of clients.
 
-use super::{Found, first};
+use super::{Budget, Found, first};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +18,7 @@ const LIKED: [IpAddr; 6] = [
 ///
 /// What is wanted is a union of ranges, and each begins where a network begins, or behind the end of one, or with the
 /// first address of its family: these are all that have to be tried.
-pub(super) fn search(wanted: &[&[IpNet]], others: &[&[IpNet]]) -> Found<IpAddr> {
+pub(super) fn search(wanted: &[&[IpNet]], others: &[&[IpNet]], budget: &Budget) -> Found<IpAddr> {
     // The second one reads better than the address of the network itself.
     let second = |net: &IpNet| next(net.network()).filter(|ip| net.contains(ip));
     let nets = || wanted.iter().chain(others).flat_map(|nets| nets.iter());
@@ -33,7 +33,8 @@ pub(super) fn search(wanted: &[&[IpNet]], others: &[&[IpNet]]) -> Found<IpAddr> 
         .chain(nets().filter_map(second))
         .chain(edges.flatten())
         .chain(firsts);
-    first(candidates, true, |ip| {
+    let cost = 1 + nets().count();
+    first(candidates, true, (budget, cost), |ip| {
         let is_in = |nets: &&[IpNet]| nets.iter().any(|net| net.contains(ip));
         // One of IPv4 in IPv6 is seen as one of IPv4.
         ip.to_canonical() == *ip && wanted.iter().all(is_in) && !others.iter().any(is_in)

@@ -1,6 +1,6 @@
 //! Hosts, and server names.
 
-use super::{Found, Sees, first, regexp};
+use super::{Budget, Found, Sees, first};
 use crate::rule::HostPattern;
 use crate::rule::pattern::Pattern;
 use std::net::Ipv6Addr;
@@ -19,6 +19,14 @@ pub(super) enum Ask<'r> {
 }
 
 impl Ask<'_> {
+    /// How much it costs to ask.
+    fn weight(&self) -> usize {
+        match self {
+            Self::OneOf(patterns) => patterns.len(),
+            Self::Like(_) => 4,
+        }
+    }
+
     fn holds(self, host: &str) -> bool {
         match self {
             Self::OneOf(patterns) => patterns.iter().any(|pattern| pattern.matches(host)),
@@ -28,7 +36,12 @@ impl Ask<'_> {
 }
 
 /// A host of which all of `wanted` holds, and none of `others`.
-pub(super) fn search(sees: Sees, wanted: &[Ask<'_>], others: &[Ask<'_>]) -> Found<String> {
+pub(super) fn search(
+    sees: Sees,
+    wanted: &[Ask<'_>],
+    others: &[Ask<'_>],
+    budget: &Budget,
+) -> Found<String> {
     if wanted.is_empty() && others.is_empty() && sees != Sees::Clients {
         return Found::One("example.com".to_owned());
     }
@@ -37,15 +50,17 @@ pub(super) fn search(sees: Sees, wanted: &[Ask<'_>], others: &[Ask<'_>]) -> Foun
             && wanted.iter().all(|ask| ask.holds(host))
             && !others.iter().any(|ask| ask.holds(host))
     };
+    let weights = wanted.iter().chain(others).map(|ask| ask.weight());
+    let cost = (budget, 4 + weights.sum::<usize>());
     if sees == Sees::Clients {
-        return first([String::new()], true, fits);
+        return first([String::new()], true, cost, fits);
     }
     let patterns: Vec<&Pattern> = wanted.iter().filter_map(like).collect();
     let has_patterns = !patterns.is_empty() || others.iter().any(|ask| like(ask).is_some());
     let samples: Vec<String> = patterns
         .iter()
-        .flat_map(|pattern| regexp::samples(pattern))
-        .filter_map(|sample| String::from_utf8(sample).ok())
+        .flat_map(|pattern| pattern.samples())
+        .filter_map(|sample| std::str::from_utf8(sample).ok())
         .map(|sample| sample.to_ascii_lowercase())
         .collect();
     // The list that leaves the fewest.
@@ -54,7 +69,7 @@ pub(super) fn search(sees: Sees, wanted: &[Ask<'_>], others: &[Ask<'_>]) -> Foun
     let Some(narrow) = narrow.min_by_key(|list| list.len()) else {
         let hosts = samples.into_iter().chain(strangers(others));
         let nobody = (sees == Sees::Tls).then(String::new);
-        return first(hosts.chain(nobody), !has_patterns, fits);
+        return first(hosts.chain(nobody), !has_patterns, cost, fits);
     };
     let named: Vec<&str> = exact(wanted).collect();
     let (mut hosts, mut is_all) = (Vec::new(), true);
@@ -93,7 +108,7 @@ pub(super) fn search(sees: Sees, wanted: &[Ask<'_>], others: &[Ask<'_>]) -> Foun
         }
     }
     hosts.extend(samples);
-    first(hosts, is_all, fits)
+    first(hosts, is_all, cost, fits)
 }
 
 fn like<'r>(ask: &Ask<'r>) -> Option<&'r Pattern> {

@@ -1,6 +1,6 @@
 //! What one branch of the search needs: matchers that hold, and matchers that do not.
 
-use super::{Example, Found, Repeats, Sees, address, first, host, path, values};
+use super::{Budget, Example, Found, Repeats, Sees, address, first, host, path, values};
 use crate::rule::matcher::Matcher;
 use http::{HeaderName, HeaderValue};
 use std::collections::BTreeSet;
@@ -13,7 +13,12 @@ pub(super) fn realize(
     literals: &[(&Matcher, bool)],
     sees: Sees,
     repeats: Repeats,
+    budget: &Budget,
 ) -> Found<Example> {
+    // Each is compared with each.
+    if !budget.spend(1 + literals.len() * literals.len() / 8) {
+        return Found::Unknown;
+    }
     let contradicts = |(at, (matcher, holds)): (usize, &(&Matcher, bool))| {
         let before = &literals[..at];
         before
@@ -27,6 +32,7 @@ pub(super) fn realize(
         literals,
         sees,
         repeats,
+        budget,
     };
     let mut is_known = true;
     macro_rules! part {
@@ -71,6 +77,7 @@ struct About<'l, 'r> {
     literals: &'l [(&'r Matcher, bool)],
     sees: Sees,
     repeats: Repeats,
+    budget: &'l Budget,
 }
 
 impl<'r> About<'_, 'r> {
@@ -97,7 +104,7 @@ impl<'r> About<'_, 'r> {
             }
             _ => None,
         });
-        host::search(self.sees, &wanted, &others)
+        host::search(self.sees, &wanted, &others, self.budget)
     }
 
     fn path_and_method(&self) -> Found<(String, String)> {
@@ -116,7 +123,9 @@ impl<'r> About<'_, 'r> {
             };
         }
         match self.method() {
-            Found::One(method) => path::search(&wanted, &others).map(|path| (path, method)),
+            Found::One(method) => {
+                path::search(&wanted, &others, self.budget).map(|path| (path, method))
+            }
             found => found.map(|method| (String::new(), method)),
         }
     }
@@ -139,11 +148,13 @@ impl<'r> About<'_, 'r> {
             .chain(others)
             .flat_map(|methods| methods.iter());
         let named: Vec<&str> = named.map(http::Method::as_str).collect();
-        let strange = (0..=named.len()).map(|number| format!("EXAMPLE{number}"));
+        let named_count = named.len();
+        let strange = (0..=named_count).map(|number| format!("EXAMPLE{number}"));
         let candidates = liked.into_iter().chain(named).map(str::to_owned);
         // A gateway is no tunnel.
         let fits = |method: &String| method != "CONNECT" && self.is_method(method);
-        first(candidates.chain(strange), true, fits)
+        let cost = 1 + named_count;
+        first(candidates.chain(strange), true, (self.budget, cost), fits)
     }
 
     fn headers(&self) -> Found<Vec<(HeaderName, HeaderValue)>> {
@@ -166,7 +177,7 @@ impl<'r> About<'_, 'r> {
             if name == http::header::HOST.as_str() && !wanted.is_empty() {
                 return Found::Never;
             }
-            match values::search(&wanted, &others, self.repeats, is_header) {
+            match values::search(&wanted, &others, (self.repeats, self.budget), is_header) {
                 Found::One(values) => headers.extend(values.into_iter().filter_map(|value| {
                     let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
                     Some((name, HeaderValue::from_bytes(&value).ok()?))
@@ -197,7 +208,7 @@ impl<'r> About<'_, 'r> {
                 }
                 _ => None,
             });
-            match values::search(&wanted, &others, self.repeats, |_| true) {
+            match values::search(&wanted, &others, (self.repeats, self.budget), |_| true) {
                 Found::One(values) => {
                     pairs.extend(values.into_iter().map(|value| (key.to_owned(), value)));
                 }
@@ -216,7 +227,7 @@ impl<'r> About<'_, 'r> {
             Matcher::ClientIp(networks) => Some(&**networks),
             _ => None,
         });
-        address::search(&wanted, &others)
+        address::search(&wanted, &others, self.budget)
     }
 
     fn alpn(&self) -> Found<Vec<Vec<u8>>> {

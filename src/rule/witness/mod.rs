@@ -8,6 +8,7 @@
 //! none fits, nothing is known.
 
 mod address;
+mod budget;
 mod example;
 mod host;
 mod literals;
@@ -16,8 +17,10 @@ mod regexp;
 mod solve;
 mod values;
 
+pub use budget::Budget;
 pub use example::Example;
-pub(super) use solve::{Budget, search};
+pub(super) use regexp::samples;
+pub(super) use solve::search;
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,16 +71,25 @@ pub(super) enum Repeats {
     Unusual,
 }
 
-/// The first that `fits`; where there is none, `is_all` says whether those are all that there can be.
+/// The first that `fits`, which costs so much; where there is none, `is_all` says whether those are all that there can
+/// be.
 fn first<T>(
     candidates: impl IntoIterator<Item = T>,
     is_all: bool,
-    fits: impl FnMut(&T) -> bool,
+    (budget, cost): (&Budget, usize),
+    mut fits: impl FnMut(&T) -> bool,
 ) -> Found<T> {
-    match candidates.into_iter().find(fits) {
-        Some(one) => Found::One(one),
-        None if is_all => Found::Never,
-        None => Found::Unknown,
+    for candidate in candidates {
+        if !budget.spend(cost) {
+            return Found::Unknown;
+        }
+        if fits(&candidate) {
+            return Found::One(candidate);
+        }
+    }
+    match is_all {
+        true => Found::Never,
+        false => Found::Unknown,
     }
 }
 

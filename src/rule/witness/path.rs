@@ -1,7 +1,7 @@
 //! Paths.
 
 use super::example::{encode, is_path};
-use super::{Found, first, regexp};
+use super::{Budget, Found, first};
 use crate::rule::pattern::Pattern;
 use a3s_layers::path::{normalize, routing};
 
@@ -42,25 +42,28 @@ impl<'r> Ask<'r> {
 ///
 /// Of a path that is not named itself, rules see no more than the longest named text that it begins with. So it is
 /// enough to try each of those, alone and with something behind it that leads to no other.
-pub(super) fn search(wanted: &[Ask<'_>], others: &[Ask<'_>]) -> Found<String> {
+pub(super) fn search(wanted: &[Ask<'_>], others: &[Ask<'_>], budget: &Budget) -> Found<String> {
     if wanted.is_empty() && others.is_empty() {
         return Found::One("/".to_owned());
     }
+    let asks = || wanted.iter().chain(others);
     let fits = |path: &String| {
         is_real(path)
             && wanted.iter().all(|ask| ask.holds(path))
             && !others.iter().any(|ask| ask.holds(path))
     };
+    // What is written is read byte by byte, too.
+    let length = asks().filter_map(|ask| ask.text()).map(str::len).max();
+    let cost = 8 + length.unwrap_or_default() / 8 + 2 * (wanted.len() + others.len());
     let exact = wanted.iter().find_map(|ask| match ask {
         Ask::Is(path) => Some((*path).to_owned()),
         Ask::Begins(_) | Ask::Like(_) => None,
     });
     if let Some(exact) = exact {
-        return first([exact], true, fits);
+        return first([exact], true, (budget, cost), fits);
     }
     let prefixes = wanted.iter().filter_map(|ask| ask.text());
     let base = prefixes.max_by_key(|prefix| prefix.len()).unwrap_or("/");
-    let asks = || wanted.iter().chain(others);
     let mut named: Vec<&str> = asks().filter_map(|ask| ask.text()).collect();
     named.push(base);
     named.retain(|text| text.starts_with(base));
@@ -70,41 +73,45 @@ pub(super) fn search(wanted: &[Ask<'_>], others: &[Ask<'_>]) -> Found<String> {
     named.truncate(MAX_PREFIXES);
     let patterns = asks().filter(|ask| matches!(ask, Ask::Like(_)));
     is_all &= patterns.count() == 0;
-    let mut paths = Vec::new();
     for text in &named {
         // The longer ones that it may lead to.
-        let longer = |path: &str| {
-            let is_longer = |other: &&&str| other.len() > text.len() && path.starts_with(**other);
-            named.iter().find(is_longer).is_some()
-        };
-        let follow = REST.iter().map(|rest| format!("{text}{rest}"));
-        let real: Vec<String> = follow
-            .filter(|path| is_real(path) && !longer(path))
+        let longer: Vec<&str> = (named.iter().copied())
+            .filter(|other| other.len() > text.len() && other.starts_with(*text))
             .collect();
-        let has_more = real.iter().any(|path| path.len() > text.len());
-        is_all &= has_more || is_hopeless(text);
-        paths.extend(real);
-    }
-    for pattern in wanted.iter().filter_map(like) {
-        for sample in regexp::samples(pattern) {
-            let Ok(sample) = String::from_utf8(sample) else {
-                continue;
-            };
-            for before in named.iter().copied().chain([""]) {
-                paths.extend(["", "/", "x", "x/"].map(|glue| format!("{before}{glue}{sample}")));
+        let mut has_more = false;
+        for rest in REST {
+            if !budget.spend(cost + longer.len()) {
+                return Found::Unknown;
             }
-            // A prefix may be a part of what the expression says.
-            let overlap = (1..base.len())
-                .rev()
-                .filter(|at| base.is_char_boundary(*at));
-            let overlap = overlap.filter_map(|at| {
-                let end = &base[at..];
-                sample.strip_prefix(end).map(|rest| format!("{base}{rest}"))
-            });
-            paths.extend(overlap.take(4));
+            let path = format!("{text}{rest}");
+            if !is_real(&path) || longer.iter().any(|other| path.starts_with(other)) {
+                continue;
+            }
+            if fits(&path) {
+                return Found::One(path);
+            }
+            has_more |= !rest.is_empty();
         }
+        is_all &= has_more || is_hopeless(text);
     }
-    first(paths, is_all, fits)
+    let samples = wanted.iter().filter_map(like).flat_map(Pattern::samples);
+    let samples = samples.filter_map(|sample| std::str::from_utf8(sample).ok());
+    let paths = samples.flat_map(|sample| {
+        let before = named.iter().copied().chain([""]);
+        let glued = before.flat_map(move |before| {
+            ["", "/", "x", "x/"].map(|glue| format!("{before}{glue}{sample}"))
+        });
+        // A prefix may be a part of what the expression says.
+        let overlap = (1..base.len())
+            .rev()
+            .filter(|at| base.is_char_boundary(*at));
+        let overlap = overlap.filter_map(move |at| {
+            let end = &base[at..];
+            sample.strip_prefix(end).map(|rest| format!("{base}{rest}"))
+        });
+        glued.chain(overlap.take(4))
+    });
+    first(paths, is_all, (budget, cost), fits)
 }
 
 fn like<'r>(ask: &Ask<'r>) -> Option<&'r Pattern> {

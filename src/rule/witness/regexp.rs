@@ -1,6 +1,5 @@
 //! Texts that a regular expression matches.
 
-use crate::rule::pattern::Pattern;
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
@@ -11,11 +10,8 @@ const VARIANTS: usize = 8;
 const MAX_LENGTH: usize = 512;
 
 /// A few texts that should match: places such as `^` and `\b` are not looked at, so it is for the caller to try them.
-pub(super) fn samples(pattern: &Pattern) -> Vec<Vec<u8>> {
-    let parsed = ParserBuilder::new()
-        .utf8(false)
-        .build()
-        .parse(&pattern.translated());
+pub(in crate::rule) fn samples(pattern: &str) -> Vec<Vec<u8>> {
+    let parsed = ParserBuilder::new().utf8(false).build().parse(pattern);
     let Ok(hir) = parsed else {
         return Vec::new();
     };

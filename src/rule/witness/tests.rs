@@ -1,7 +1,7 @@
 //! What is found, and that it is right.
 
 use super::*;
-use crate::rule::{Finding, Protocol, Route, Rule, Table, survey};
+use crate::rule::{Budget, Finding, Protocol, Route, Rule, Table, survey};
 use proptest::prelude::*;
 
 fn table(rules: &[(i64, &str)], protocol: Protocol) -> Table<()> {
@@ -15,7 +15,11 @@ fn table(rules: &[(i64, &str)], protocol: Protocol) -> Table<()> {
 }
 
 fn told(rules: &[(i64, &str)]) -> Vec<String> {
-    let findings = survey(&table(rules, Protocol::Http), Sees::Requests);
+    let findings = survey(
+        &table(rules, Protocol::Http),
+        Sees::Requests,
+        &Budget::new(5_000_000),
+    );
     findings.iter().map(tell).collect()
 }
 
@@ -176,7 +180,10 @@ fn what_is_wrong_with_rules_is_told_with_an_example() {
 fn connections_are_looked_at_as_what_is_known_of_them() {
     let tell_all = |rules: &[(i64, &str)], sees| -> Vec<String> {
         let table = table(rules, Protocol::Tcp);
-        survey(&table, sees).iter().map(tell).collect()
+        survey(&table, sees, &Budget::new(5_000_000))
+            .iter()
+            .map(tell)
+            .collect()
     };
     let rules = [(2, "HostSNI(`*`)"), (1, "HostSNI(`a.com`) && ALPN(`h2`)")];
     let expected = ["r1 by r0: a connection --sni a.com --alpn h2"];
@@ -292,7 +299,7 @@ proptest! {
             let route = routes.find(|route| &*route.name == name).expect("a route");
             example.with_facts(|facts| route.rule.matches(facts))
         };
-        let findings = survey(&table, Sees::Requests);
+        let findings = survey(&table, Sees::Requests, &Budget::new(5_000_000));
         for finding in &findings {
             match finding {
                 Finding::Impossible { router } => {
@@ -327,4 +334,35 @@ proptest! {
             );
         }
     }
+}
+
+/// Whatever is asked, and however many routers there are: a survey spends what it was given, and then ends.
+#[test]
+fn no_rules_take_more_than_what_is_given_to_them() {
+    let alternatives = |of: &dyn Fn(usize) -> String| {
+        let all: Vec<_> = (0..400).map(of).collect();
+        all.join(" || ")
+    };
+    let hosts = alternatives(&|at| format!("Host(`h{at}.com`)"));
+    let paths = alternatives(&|at| format!("PathPrefix(`/p{at}`)"));
+    let regexps = alternatives(&|at| format!("PathRegexp(`^/[a-z]+{at}$`)"));
+    let nested = (0..20).fold("Path(`/z`)".to_owned(), |inner, at| {
+        format!("!(Host(`h{at}.com`) && (Path(`/p{at}`) || {inner}))")
+    });
+    let rules = [
+        format!("({hosts}) && ({paths})"),
+        format!("({paths}) && !({hosts})"),
+        format!("({regexps}) && ({paths})"),
+        format!("!({regexps}) && ({hosts})"),
+        nested,
+        format!("Path(`/{}`)", "a".repeat(4000)),
+    ];
+    let rules = rules.iter().map(|rule| (1, &**rule)).cycle();
+    let rules: Vec<(i64, &str)> = rules.take(60).collect();
+    let table = table(&rules, Protocol::Http);
+    let budget = Budget::new(200_000);
+    survey(&table, Sees::Requests, &budget);
+    assert!(budget.is_spent());
+    // Nothing is said of what was not looked at.
+    assert_eq!(survey(&table, Sees::Requests, &budget), []);
 }

@@ -1,6 +1,6 @@
 //! The values of a header, or of a key of the query: none, one or more.
 
-use super::{Found, Repeats, regexp};
+use super::{Budget, Found, Repeats, first};
 use crate::rule::pattern::Pattern;
 use std::borrow::Cow;
 
@@ -24,9 +24,10 @@ impl Ask<'_> {
 pub(super) fn search(
     wanted: &[Ask<'_>],
     others: &[Ask<'_>],
-    repeats: Repeats,
+    (repeats, budget): (Repeats, &Budget),
     is_real: impl Fn(&[u8]) -> bool,
 ) -> Found<Vec<Vec<u8>>> {
+    let cost = 4 * (1 + wanted.len() + others.len());
     let is_good = |value: &[u8]| is_real(value) && !others.iter().any(|ask| ask.holds(value));
     let mut values: Vec<Vec<u8>> = Vec::new();
     let exact = wanted.iter().filter_map(|ask| match ask {
@@ -34,6 +35,9 @@ pub(super) fn search(
         Ask::Like(_) => None,
     });
     for value in exact {
+        if !budget.spend(cost) {
+            return Found::Unknown;
+        }
         if !is_good(value) {
             return Found::Never;
         }
@@ -52,20 +56,20 @@ pub(super) fn search(
         if repeats == Repeats::Unusual && !values.is_empty() {
             return Found::Unknown;
         }
-        let samples = regexp::samples(pattern).into_iter();
+        let samples = pattern.samples().iter();
         // An unanchored expression is content with any text around what it matches.
         let candidates = samples.flat_map(|sample| {
-            let around = [b"x".as_slice(), &sample, b"x"].concat();
-            [Cow::Owned(sample), Cow::Owned::<[u8]>(around)]
+            let around = [b"x".as_slice(), sample, b"x"].concat();
+            [Cow::Borrowed(&**sample), Cow::Owned::<[u8]>(around)]
         });
         let all_hold = |value: &[u8]| match repeats {
             Repeats::Allowed => ask.holds(value),
             Repeats::Unusual => wanted.iter().all(|ask| ask.holds(value)),
         };
-        let mut candidates = candidates.filter(|value| all_hold(value) && is_good(value));
-        match candidates.next() {
-            Some(value) => values.push(value.into_owned()),
-            None => return Found::Unknown,
+        let fits = |value: &Cow<'_, [u8]>| all_hold(value) && is_good(value);
+        match first(candidates, false, (budget, cost), fits) {
+            Found::One(value) => values.push(value.into_owned()),
+            _ => return Found::Unknown,
         }
     }
     Found::One(values)

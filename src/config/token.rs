@@ -1,4 +1,5 @@
-//! Splits HCL into pieces that a formatter may move, but not change.
+//! Splits HCL into pieces, whether it is right or not: for the formatter, which moves them, and for whoever looks for
+//! what is wrong with a text.
 
 /// What a piece is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +25,18 @@ pub(super) enum Kind {
 pub(super) struct Token<'t> {
     pub(super) kind: Kind,
     pub(super) text: &'t str,
+    /// Where it begins, in bytes.
+    pub(super) start: usize,
 }
 
 impl Token<'_> {
     pub(super) fn is(&self, text: &str) -> bool {
         // A string is never a mark, whatever it says: it begins with a quote.
         self.text == text
+    }
+
+    pub(super) fn end(&self) -> usize {
+        self.start + self.text.len()
     }
 
     pub(super) fn is_comment(&self) -> bool {
@@ -49,25 +56,30 @@ impl Token<'_> {
 const MARKS: [&str; 9] = ["...", "::", "&&", "||", "==", "!=", "<=", ">=", "=>"];
 
 /// The pieces of a text; white space is none. Of a text that is not HCL they are of no use, but they are all of it.
-pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
-    let mut tokens = Vec::new();
-    let mut at = 0;
-    while let Some(first) = text[at..].chars().next() {
-        let rest = &text[at..];
-        if matches!(first, ' ' | '\t' | '\r') {
-            at += 1;
-            continue;
-        }
-        let (kind, len) = token(rest, first);
-        let text = &rest[..len];
+pub(super) fn tokens(text: &str) -> Tokens<'_> {
+    Tokens { text, at: 0 }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Tokens<'t> {
+    text: &'t str,
+    at: usize,
+}
+
+impl<'t> Iterator for Tokens<'t> {
+    type Item = Token<'t>;
+
+    fn next(&mut self) -> Option<Token<'t>> {
+        let rest = self.text[self.at..].trim_start_matches([' ', '\t', '\r']);
+        let start = self.text.len() - rest.len();
+        let (kind, len) = token(rest, rest.chars().next()?);
+        self.at = start + len;
         let text = match kind {
-            Kind::Comment => text.trim_end(),
-            _ => text,
+            Kind::Comment => rest[..len].trim_end(),
+            _ => &rest[..len],
         };
-        tokens.push(Token { kind, text });
-        at += len;
+        Some(Token { kind, text, start })
     }
-    tokens
 }
 
 fn token(rest: &str, first: char) -> (Kind, usize) {
@@ -80,7 +92,7 @@ fn token(rest: &str, first: char) -> (Kind, usize) {
             let end = rest[2..].find("*/").map_or(rest.len(), |at| at + 4);
             (Kind::BlockComment, end)
         }
-        '"' => (Kind::Text, quoted(rest)),
+        '"' => (Kind::Text, quoted(rest, rest.len()).0),
         '<' if rest.starts_with("<<") => (Kind::Text, heredoc(rest)),
         '{' | '[' | '(' => (Kind::Open, 1),
         '}' | ']' | ')' => (Kind::Close, 1),
@@ -124,27 +136,30 @@ fn number(text: &str) -> usize {
     end
 }
 
-/// The length of a string with all that is in it: what is interpolated may have strings in it again.
-fn quoted(text: &str) -> usize {
-    /// Within a string, or within `${ }` with so many braces open.
-    enum Within {
-        Text,
-        Template(usize),
-    }
+/// Within a string, or within `${ }` with so many braces open; each from its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Within {
+    Text(usize),
+    Template(usize, usize),
+}
+
+/// The length of a string with all that is in it, for what is interpolated may have strings in it again; and where it
+/// does not end before the byte `until`, what is open there, the innermost last.
+pub(super) fn quoted(text: &str, until: usize) -> (usize, Vec<Within>) {
     let bytes = text.as_bytes();
-    let mut within = vec![Within::Text];
+    let mut within = vec![Within::Text(0)];
     let mut at = 1;
-    while at < bytes.len() {
+    while at < until.min(bytes.len()) {
         let rest = &bytes[at..];
         let Some(innermost) = within.last_mut() else {
             break;
         };
         at += match innermost {
-            Within::Text => match rest {
+            Within::Text(_) => match rest {
                 [b'\\', ..] => 2,
                 [b'$', b'$', b'{', ..] | [b'%', b'%', b'{', ..] => 3,
                 [b'$' | b'%', b'{', ..] => {
-                    within.push(Within::Template(1));
+                    within.push(Within::Template(at, 1));
                     2
                 }
                 [b'"', ..] => {
@@ -153,9 +168,9 @@ fn quoted(text: &str) -> usize {
                 }
                 _ => 1,
             },
-            Within::Template(open) => match rest {
+            Within::Template(_, open) => match rest {
                 [b'"', ..] => {
-                    within.push(Within::Text);
+                    within.push(Within::Text(at));
                     1
                 }
                 [b'{', ..] => {
@@ -174,16 +189,19 @@ fn quoted(text: &str) -> usize {
             },
         };
     }
-    at.min(text.len())
+    (at.min(text.len()), within)
+}
+
+/// The word that ends a heredoc.
+pub(super) fn heredoc_word(text: &str) -> &str {
+    let first = text.lines().next().unwrap_or_default();
+    first.trim_start_matches('<').trim_start_matches('-').trim()
 }
 
 /// The length of a heredoc, with the word that ends it.
 fn heredoc(text: &str) -> usize {
     let first = text.find('\n').map_or(text.len(), |at| at + 1);
-    let word = text[..first]
-        .trim_start_matches('<')
-        .trim_start_matches('-')
-        .trim();
+    let word = heredoc_word(text);
     let mut at = first;
     for line in text[first..].split_inclusive('\n') {
         let rest = line.trim_start_matches([' ', '\t']);
