@@ -15,6 +15,7 @@ mod metrics;
 mod middlewares;
 mod names;
 mod outlier;
+mod outside;
 mod own_tests;
 mod paths;
 mod proxy_protocol;
