@@ -9,7 +9,7 @@ use super::tree::{Form, Kind, List, Map, Node, Origin};
 use base64::Engine;
 
 /// Takes the values of its arguments, and the place of the call; what goes wrong is told without those values.
-type Function = fn(&mut Evaluator<'_>, Vec<Node>, At) -> Result<Node, String>;
+type Function = fn(&mut Evaluator<'_>, &mut [Node], At) -> Result<Node, String>;
 
 /// Every function. None has to think of what comes from outside: of that, all is hidden that an expression takes it in for.
 pub(super) const FUNCTIONS: [(&str, Function); 9] = [
@@ -17,24 +17,24 @@ pub(super) const FUNCTIONS: [(&str, Function); 9] = [
     ("file", file),
     ("base64decode", base64decode),
     ("jsondecode", |_, args, at| {
-        let value = serde_json::from_str(one_text(&args)?);
+        let value = serde_json::from_str(one_text(args)?);
         Ok(json(value.map_err(|_| "the argument is not JSON")?, at))
     }),
-    ("format", |_, args, at| Ok(string(format(&args)?, at))),
+    ("format", |_, args, at| Ok(string(format(args)?, at))),
     ("concat", |_, args, at| {
         Ok(Node::new(Kind::List(concat(args)?), at))
     }),
-    ("join", |_, args, at| Ok(string(join(&args)?, at))),
+    ("join", |_, args, at| Ok(string(join(args)?, at))),
     ("lower", |_, args, at| {
-        Ok(string(one_text(&args)?.to_lowercase(), at))
+        Ok(string(one_text(args)?.to_lowercase(), at))
     }),
     ("upper", |_, args, at| {
-        Ok(string(one_text(&args)?.to_uppercase(), at))
+        Ok(string(one_text(args)?.to_uppercase(), at))
     }),
 ];
 
 /// Calls a function. What goes wrong is reported at the call, without the values of the arguments.
-pub(super) fn call(evaluator: &mut Evaluator<'_>, name: &str, args: Vec<Node>, at: At) -> Node {
+pub(super) fn call(evaluator: &mut Evaluator<'_>, name: &str, mut args: Vec<Node>, at: At) -> Node {
     let names = || FUNCTIONS.iter().map(|(name, _)| *name);
     let Some((_, function)) = FUNCTIONS.iter().find(|(known, _)| *known == name) else {
         let help = did_you_mean(name, names()).unwrap_or_else(|| {
@@ -50,7 +50,7 @@ pub(super) fn call(evaluator: &mut Evaluator<'_>, name: &str, args: Vec<Node>, a
         "env" | "file" => Code::UnknownVariable,
         _ => Code::Expression,
     };
-    let answer = function(evaluator, args, at);
+    let answer = function(evaluator, &mut args, at);
     match answer {
         // A text may hold a NUL only now: out of base64 or JSON.
         Ok(node) if has_nul(&node) => {
@@ -93,7 +93,7 @@ fn one_text(args: &[Node]) -> Result<&str, String> {
     }
 }
 
-fn env(evaluator: &mut Evaluator<'_>, args: Vec<Node>, at: At) -> Result<Node, String> {
+fn env(evaluator: &mut Evaluator<'_>, args: &mut [Node], at: At) -> Result<Node, String> {
     let (name, default) = match &*args {
         [
             Node {
@@ -120,8 +120,8 @@ fn env(evaluator: &mut Evaluator<'_>, args: Vec<Node>, at: At) -> Result<Node, S
     }
 }
 
-fn file(evaluator: &mut Evaluator<'_>, args: Vec<Node>, at: At) -> Result<Node, String> {
-    let path = evaluator.base.join(one_text(&args)?);
+fn file(evaluator: &mut Evaluator<'_>, args: &mut [Node], at: At) -> Result<Node, String> {
+    let path = evaluator.base.join(one_text(args)?);
     let content = files::read(&path, MAX_VALUE_FILE);
     evaluator
         .read
@@ -134,8 +134,8 @@ fn file(evaluator: &mut Evaluator<'_>, args: Vec<Node>, at: At) -> Result<Node, 
 }
 
 /// What is written in base64 is not meant to be read: it is hidden as if it came from outside.
-fn base64decode(evaluator: &mut Evaluator<'_>, args: Vec<Node>, at: At) -> Result<Node, String> {
-    let bytes = (base64::engine::general_purpose::STANDARD.decode(one_text(&args)?))
+fn base64decode(evaluator: &mut Evaluator<'_>, args: &mut [Node], at: At) -> Result<Node, String> {
+    let bytes = (base64::engine::general_purpose::STANDARD.decode(one_text(args)?))
         .map_err(|_| "the argument is not base64")?;
     let text = String::from_utf8(bytes).map_err(|_| "the argument is not base64 of UTF-8 text")?;
     Ok(evaluator.outside(&text, at))
@@ -216,11 +216,11 @@ fn format(args: &[Node]) -> Result<String, String> {
     }
 }
 
-fn concat(args: Vec<Node>) -> Result<List, String> {
+fn concat(args: &mut [Node]) -> Result<List, String> {
     let mut items = Vec::new();
     for arg in args {
-        match arg.kind {
-            Kind::List(list) => items.extend(list.items),
+        match &mut arg.kind {
+            Kind::List(list) => items.append(&mut list.items),
             _ => return Err("`concat` takes lists".to_owned()),
         }
     }

@@ -287,9 +287,7 @@ fn a_problem_does_not_quote_what_comes_from_outside() {
         format!(
             "middlewares \"b\" {{\n type = \"jwt\"\n value = \"0123456789abcdef0123456789abcdef\"\n algorithms = [{joined}]\n}}\n"
         ),
-        format!(
-            "middlewares \"b\" {{\n type = \"jwt\"\n value = \"0123456789abcdef0123456789abcdef\"\n algorithms = [for x in [env(\"TOKEN\")] : x]\n}}\n"
-        ),
+        "middlewares \"b\" {\n type = \"jwt\"\n value = \"0123456789abcdef0123456789abcdef\"\n algorithms = [for x in [env(\"TOKEN\")] : x]\n}\n".to_owned(),
         format!("middlewares \"b\" {{\n type = \"rate-limit\"\n rate = 1\n key = {joined}\n}}\n"),
         format!("admin {{\n address = {joined}\n}}\n"),
         format!("shutdown_timeout_secs = {joined}\n"),
