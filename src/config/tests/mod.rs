@@ -19,6 +19,7 @@ mod outside;
 mod own_tests;
 mod paths;
 mod proxy_protocol;
+mod quoted;
 mod redirects;
 mod resilience;
 mod revisions;
