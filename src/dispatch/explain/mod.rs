@@ -3,11 +3,13 @@
 //! It goes through the dispatcher and the stack of its route as every request does, in a
 //! [rehearsal](a3s_layers::rehearsal): nothing of it is sent, counted, logged or remembered.
 
+mod head;
 mod question;
 mod redact;
 mod story;
 mod text;
 
+pub use head::HeadJudge;
 pub use question::{MAX_FIELD_BYTES, MAX_FIELDS, MAX_URL, Question, Unaskable};
 pub use redact::Secrets;
 pub use story::{
@@ -67,6 +69,8 @@ pub struct Stage {
     pub trusted_proxies: TrustedProxies,
     /// Who is let in, if not everybody is.
     pub allow: Option<AllowLayer>,
+    /// What it refuses of requests by their heads.
+    pub head: Option<HeadJudge>,
     /// What it leads to.
     pub serves: Serves,
     /// What is known of its routers, by name.
@@ -331,14 +335,27 @@ impl Stage {
         secrets: &Secrets,
         told: &mut Explanation,
     ) {
+        let target = Uri::from(question.target.clone());
+        let fields = question.fields();
+        let refused =
+            (self.head.as_ref()).and_then(|head| head.refuses(&question.method, &target, &fields));
+        if let Some((status, reason)) = refused {
+            told.answer = Some(Answer {
+                by: "gateway",
+                status: Some(status.as_u16()),
+                reason: Some(reason.to_owned()),
+                headers: Vec::new(),
+            });
+            return;
+        }
         let peer = self.peer(table, question);
         let journal = Journal::rehearsal();
         let arrived = || {
             let mut request = Request::new(Body::empty());
             *request.method_mut() = question.method.clone();
-            *request.uri_mut() = Uri::from(question.target.clone());
+            *request.uri_mut() = target.clone();
             *request.version_mut() = Version::HTTP_11;
-            *request.headers_mut() = question.fields();
+            *request.headers_mut() = fields.clone();
             disarm(request.headers_mut());
             introduce(&mut request, &peer);
             request.extensions_mut().insert(journal.clone());

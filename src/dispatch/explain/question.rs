@@ -1,5 +1,6 @@
 //! What is asked: a request, or a connection, as a client would send it.
 
+use super::redact::shown;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Uri};
@@ -71,9 +72,9 @@ impl Question {
     /// # Errors
     /// It is no method, or no URL.
     pub fn new(method: &str, url: &str) -> Result<Self, Unaskable> {
-        let cut = |text: &str| text.chars().take(40).collect::<String>();
-        let method = Method::from_bytes(method.as_bytes());
-        let method = method.map_err(|error| Unaskable::Method(cut(&error.to_string())))?;
+        let written = method;
+        let method = Method::from_bytes(written.as_bytes())
+            .map_err(|_| Unaskable::Method(shown(&written.chars().take(40).collect::<String>())))?;
         if url.len() > MAX_URL {
             return Err(Unaskable::Url("it is longer than 65534 bytes"));
         }
@@ -106,7 +107,7 @@ impl Question {
         let (name, value) =
             (line.split_once(':')).ok_or(Unaskable::Header("write it as `Name: value`"))?;
         let name: HeaderName =
-            (name.trim().parse()).map_err(|_| Unaskable::Header("the name is not one of HTTP"))?;
+            (name.parse()).map_err(|_| Unaskable::Header("the name is not one of HTTP"))?;
         let value: HeaderValue = (value.trim().parse())
             .map_err(|_| Unaskable::Header("the value has characters that no header can carry"))?;
         if [TRANSFER_ENCODING, CONTENT_LENGTH].contains(&name) {
