@@ -240,6 +240,97 @@ fn the_configuration_is_shown_without_its_secrets() {
 }
 
 #[test]
+fn the_tests_of_a_configuration_are_shown_without_their_secrets() {
+    let setup = setup("");
+    let test = r#"
+test "of the outside" {
+  request {
+    url    = "http://localhost/${file("secret")}?page=1"
+    method = join("", ["GE", file("method")])
+    sni    = join("", [file("secret")])
+  }
+  expect {
+    router  = "all"
+    headers = { X-A = "" }
+  }
+}
+
+test "of the file" {
+  request {
+    url = "http://u:s3cret@localhost/?token=s3cret&page=2"
+    sni = "example.com"
+  }
+  expect {
+    router  = "none"
+    headers = { X-Token = "", Location = "" }
+  }
+}
+"#;
+    let directory = setup.path.parent().unwrap();
+    fs::write(directory.join("secret"), "s3cret").unwrap();
+    fs::write(directory.join("method"), "T").unwrap();
+    fs::write(&setup.path, format!("{}{test}", setup.text)).unwrap();
+    setup.gateway.signal(Signal::HUP);
+    eventually("it runs", || {
+        !setup.json("config")["test"]["of the file"].is_null()
+    });
+    let config = setup.json("config");
+    let request = &config["test"]["of the outside"]["request"];
+    for key in ["url", "method", "sni"] {
+        assert_eq!(request[key], "***", "{request:#}");
+    }
+    let request = &config["test"]["of the file"]["request"];
+    assert_eq!(request["url"], "http://localhost/?token=***&page=2");
+    assert_eq!(request["sni"], "example.com");
+    assert!(!config.to_string().contains("s3cret"), "{config:#}");
+
+    // A plan compares what is shown of both.
+    let path = setup.path.to_str().unwrap();
+    let against = format!("http://{}", setup.admin);
+    let mut plan = process::run(["plan", "--config", path, "--against", &against]);
+    assert_eq!(plan.wait(), 0, "{plan}");
+}
+
+#[test]
+fn a_page_from_elsewhere_may_not_ask() {
+    let setup = setup("token = \"hunter2\"");
+    let token = "Authorization: Bearer hunter2";
+    let pages = ["config", "explain?url=/", "services/backend/servers/x"];
+    for (headers, is_refused) in [
+        (&["Sec-Fetch-Site: cross-site"][..], true),
+        (&["Sec-Fetch-Site: same-site"], true),
+        (&["Origin: http://evil.example"], true),
+        (&["Origin: null"], true),
+        (&["Origin: http://localhost"], false),
+        (
+            &[
+                "Sec-Fetch-Site: same-origin",
+                "Origin: http://behind.example",
+            ],
+            false,
+        ),
+        (&["Sec-Fetch-Site: none"], false),
+    ] {
+        for address in [&setup.admin, &setup.web] {
+            for (page, method) in pages
+                .iter()
+                .flat_map(|page| ["GET", "PUT", "OPTIONS"].map(|method| (page, method)))
+            {
+                let headers = [&[token], headers].concat();
+                let reply = ask(address, method, &format!("/api/gateway/{page}"), &headers);
+                let says_so = reply.body.contains("a page from elsewhere may not ask");
+                assert_eq!(says_so, is_refused, "{method} {page} {headers:?} {reply:?}");
+                assert_eq!(reply.status == 403 && says_so, is_refused, "{reply:?}");
+            }
+        }
+        // Nothing is in these.
+        for page in ["/live", "/ready"] {
+            assert_eq!(ask(&setup.admin, "GET", page, headers).status, 200);
+        }
+    }
+}
+
+#[test]
 fn a_token_is_asked_for_but_not_of_probes() {
     let setup = setup("token = \"hunter2\"");
     let pages = [

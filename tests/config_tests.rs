@@ -415,6 +415,25 @@ test "by the url" {
   }
 }
 
+test "by the method" {
+  request {
+    url    = "http://example.com:80/"
+    method = join(" ", ["G", file("secret")])
+  }
+  expect {
+    router = "moved"
+  }
+}
+
+test "through a list" {
+  request {
+    url = join("/", ["http://example.com:80", file("secret")])
+  }
+  expect {
+    headers = { Location = "https://example.com/" }
+  }
+}
+
 test "by a header" {
   request {
     url     = "http://example.com:80/"
@@ -433,6 +452,7 @@ test "by a header" {
     for told in [
         "expected another header `location`: found another",
         "of `moved` Host(`example.com`) fails",
+        "test `by the method`: it cannot be asked",
     ] {
         assert!(process.stderr.contains(told), "{told} in {process}");
     }

@@ -264,6 +264,108 @@ services "here" {
 }
 
 #[test]
+fn heads_that_an_entrypoint_refuses_are_told_as_it_refuses_them() {
+    let (_directory, path) = file(
+        r#"
+entrypoints "web" {
+  address = "127.0.0.1:0"
+  http {
+    max_headers      = 5
+    max_header_bytes = "8KiB"
+  }
+}
+
+routers "all" {
+  rule    = "PathPrefix(`/`)"
+  service = "here"
+}
+
+services "here" {
+  respond { }
+}
+
+admin {
+  address = "127.0.0.1:0"
+}
+"#,
+    );
+    let mut gateway = serve(&path);
+    let (web, admin) = (gateway.address("web"), gateway.address("admin@internal"));
+    let fields = |count: usize| -> Vec<String> { (0..count).map(|i| format!("A{i}: b")).collect() };
+    // Beside `Host: localhost` and `Connection: close`.
+    let long = |bytes: usize| vec![format!("A: {}", "x".repeat(bytes))];
+    let target = |bytes: usize| format!("/{}", "x".repeat(bytes));
+    let head = "GET / HTTP/1.1\r\nConnection: close\r\nHost: localhost\r\nA: \r\n\r\n".len();
+    for (target, fields, status, reason) in [
+        (target(0), fields(3), 200, None),
+        (
+            target(0),
+            fields(4),
+            431,
+            Some("the request has too many header fields"),
+        ),
+        (
+            target(0),
+            fields(20),
+            431,
+            Some("the request has too many header fields"),
+        ),
+        (target(0), long(8192 - head), 200, None),
+        (
+            target(0),
+            long(8193 - head),
+            431,
+            Some("the request header is too large"),
+        ),
+        (
+            target(0),
+            long(20_000),
+            431,
+            Some("the request header is too large"),
+        ),
+        (target(8000), vec![], 200, None),
+        (
+            target(20_000),
+            vec![],
+            414,
+            Some("the request target is too long"),
+        ),
+    ] {
+        let sent: Vec<_> = fields.iter().map(String::as_str).collect();
+        let came = ask(&web, "GET", &target, &sent).status;
+        assert_eq!(came, status, "{} {}", target.len(), fields.len());
+        let url = format!("http://localhost{target}");
+        let mut asked = vec![("url", &*url), ("header", "Connection: close")];
+        asked.extend(sent.iter().map(|field| ("header", *field)));
+        if target.len() < 100 {
+            let told = live(&admin, &asked);
+            assert_eq!(told["answer"]["status"], status, "{told:#}");
+            assert_eq!(told["answer"]["reason"], json!(reason), "{told:#}");
+        }
+        let mut args = vec!["GET", &*url, "-H", "Connection: close"];
+        args.extend(sent.iter().flat_map(|field| ["-H", *field]));
+        let told = told(&path, &args);
+        assert_eq!(told["answer"]["status"], status, "{told:#}");
+        assert_eq!(told["answer"]["reason"], json!(reason), "{told:#}");
+        assert_eq!(told["answer"]["by"], "gateway");
+        assert_eq!(told["router"].is_null(), status != 200, "{told:#}");
+    }
+}
+
+#[test]
+fn what_is_no_method_is_told_as_it_was_written() {
+    let (_directory, path) = file("entrypoints \"web\" {\n  address = \":80\"\n}\n");
+    let (status, process) = command(&path, &["G\u{1b}T", "http://a/"]);
+    assert_eq!(status, 2, "{process}");
+    assert!(!process.stderr.contains('\u{1b}'), "{process}");
+    let (_, process) = command(&path, &["G T", "http://a/"]);
+    assert!(
+        process.stderr.contains("`G T` is not a method"),
+        "{process}"
+    );
+}
+
+#[test]
 fn what_cannot_be_asked_is_a_matter_of_usage() {
     let (_directory, path) = file(
         "entrypoints \"web\" {\n  address = \":80\"\n}\nentrypoints \"other\" {\n  address = \":81\"\n}\n",
@@ -287,6 +389,7 @@ fn what_cannot_be_asked_is_a_matter_of_usage() {
         &["GET", "http://a/", "--client-ip", "here"],
         &["GET", "http://a/", "-H", "no header"],
         &["GET", "http://a/", "-H", "a b: c"],
+        &["GET", "http://a/", "-H", "a : c"],
         &["GET", "http://a/", "-H", "a: b\r\nc: d"],
         &["GET", "http://a/", "-H", &long],
         &["GET", "http://a/", "-H", "Transfer-Encoding: gzip"],

@@ -76,6 +76,10 @@ fn wrong_usage_is_told_and_exits_with_2() {
 fn what_cannot_be_written_is_a_failure() {
     for args in [
         &["schema"][..],
+        &["--version"],
+        &["--help"],
+        &["help", "plan"],
+        &["plan", "--help"],
         &["man"],
         &["completions", "zsh"],
         &["fmt", "examples/minimal.hcl", "--diff"],

@@ -167,6 +167,48 @@ fn what_is_no_gateway_is_told() {
     }
 }
 
+/// Names of a gateway elsewhere are its own affair: they forge no line, and move nothing on a terminal.
+#[test]
+fn what_a_gateway_says_stays_in_its_line() {
+    let (_directory, new) = file(&text(""));
+    let odd = "e\u{1b}[31mRED\r\nFAKE: nothing changes\u{202e}\u{9b}1m";
+    let is_harmless = |text: &str| {
+        !text.contains(['\u{1b}', '\r', '\u{202e}', '\u{9b}']) && !text.contains("\nFAKE")
+    };
+    let answer = |config: &serde_json::Value| {
+        let body = config.to_string();
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let mut config = serde_json::json!({
+        "entrypoints": { "web": { "address": "127.0.0.1:0" }, odd: { "address": "127.0.0.1:1" } },
+        "routers": {}, "services": { "calm": { "respond": { "body": "calm" } } }, "middlewares": {},
+    });
+    let shown: &'static str = answer(&config).leak();
+    let (url, _) = server(shown, b"");
+    let (status, said, complained) = plan(&new, &url, &[], &[]);
+    assert_eq!(status, 2, "{said}{complained}");
+    assert!(
+        said.contains("e\\u{1b}[31mRED\\r\\nFAKE: nothing changes\\u{202e}"),
+        "{said}"
+    );
+    assert!(is_harmless(&said), "{said:?}");
+    let (url, _) = server(shown, b"");
+    let (_, said, _) = plan(&new, &url, &[], &["--json"]);
+    assert!(is_harmless(&said), "{said:?}");
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert!(told["changes"].to_string().contains("RED"), "{told}");
+
+    config["entrypoints"]["web"][odd] = 1.into();
+    let (url, _) = server(answer(&config).leak(), b"");
+    let (status, said, complained) = plan(&new, &url, &[], &[]);
+    assert_eq!(status, 1, "{said}{complained}");
+    assert!(complained.contains("FAKE"), "{complained}");
+    assert!(is_harmless(&complained), "{complained:?}");
+}
+
 #[test]
 fn an_endless_answer_is_read_to_a_limit() {
     let (_directory, new) = file(&text(""));

@@ -7,10 +7,12 @@ use a3s_layers::peer::Client;
 use a3s_layers::reject::{Shape, reject};
 use axum::extract::State;
 use axum::middleware::Next;
-use http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Only from the configured addresses, if any are.
 pub(super) async fn require_address(
@@ -51,6 +53,36 @@ pub(super) async fn require_local_name(
         return reject(StatusCode::FORBIDDEN, message, shape);
     }
     next.run(request).await
+}
+
+/// Nothing that a browser asks for on behalf of a page from elsewhere, whose reader is not asked. The pages for people
+/// may be linked to: they hold nothing.
+pub(super) async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
+    let is_of_api = request.uri().path().starts_with("/api/");
+    if is_of_api && is_of_foreign_page(request.headers()) {
+        let shape = Shape::of(request.headers());
+        let message = "a page from elsewhere may not ask";
+        return reject(StatusCode::FORBIDDEN, message, shape);
+    }
+    next.run(request).await
+}
+
+/// What the browser says of the page (Fetch Metadata, 2.3), which no page can say otherwise; of a browser that does not
+/// say it, its `Origin`.
+fn is_of_foreign_page(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get(SEC_FETCH_SITE) {
+        return ![&b"same-origin"[..], b"none"].contains(&site.as_bytes());
+    }
+    let Some(origin) = headers.get(ORIGIN) else {
+        return false;
+    };
+    // TLS may be ended before us: the scheme is not looked at.
+    let origin = origin.as_bytes();
+    let host = memchr::memmem::find(origin, b"://").map(|at| &origin[at + 3..]);
+    let own = headers.get(HOST).map(HeaderValue::as_bytes);
+    !host
+        .zip(own)
+        .is_some_and(|(host, own)| host.eq_ignore_ascii_case(own))
 }
 
 /// An address, or `localhost` or a name below it, which no DNS may say otherwise of (RFC 6761, 6.3).
@@ -102,7 +134,38 @@ fn has_token(admin: Option<&AdminConfig>, request: &Request) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_local_name;
+    use super::*;
+
+    #[test]
+    fn a_page_from_elsewhere_is_known_by_what_its_browser_says() {
+        for (site, origin, is_foreign) in [
+            (None, None, false),
+            (Some("same-origin"), None, false),
+            (Some("same-origin"), Some("http://behind.example"), false),
+            (Some("none"), None, false),
+            (Some("cross-site"), None, true),
+            (Some("same-site"), None, true),
+            (Some("cross-site"), Some("http://h:9090"), true),
+            (None, Some("http://h:9090"), false),
+            (None, Some("https://H:9090"), false),
+            (None, Some("http://h"), true),
+            (None, Some("http://h:9090.evil.example"), true),
+            (None, Some("http://evil.example"), true),
+            (None, Some("null"), true),
+            (None, Some(""), true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("h:9090"));
+            for (name, value) in [(SEC_FETCH_SITE, site), (ORIGIN, origin)] {
+                headers.extend(value.map(|value| (name, HeaderValue::from_static(value))));
+            }
+            assert_eq!(
+                is_of_foreign_page(&headers),
+                is_foreign,
+                "{site:?} {origin:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_local_name_is_an_address_or_localhost() {

@@ -1,37 +1,65 @@
 //! What would become of a request.
 
 use super::Live;
-use crate::dispatch::explain::{Explanation, Question, Unaskable};
+use crate::dispatch::explain::{Explainer, Explanation, Question, Unaskable};
 use crate::stack::{Request, Response};
 use a3s_layers::journal::Journal;
 use axum::Json;
 use axum::extract::State as Of;
 use axum::response::IntoResponse;
-use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use std::sync::Arc;
+
+/// Where too many wait, they may come again after so many seconds.
+const COME_AGAIN: HeaderValue = HeaderValue::from_static("1");
 
 pub(super) async fn explain(Of(live): Of<Arc<Live>>, request: Request) -> Response {
     // An explanation of this very page would have another one in it, and so on.
     if Journal::rehearsed(&request).is_some() {
-        return refuse("a rehearsal explains nothing");
+        return refuse(StatusCode::BAD_REQUEST, "a rehearsal explains nothing");
     }
-    match told(&live, request.uri().query().unwrap_or_default()).await {
-        Ok(told) => Json(told).into_response(),
-        Err(error) => refuse(&error),
+    let question = match question(request.uri().query().unwrap_or_default()) {
+        Ok(question) => question,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+    };
+    // With many routers it takes long: one at a time, and not on a thread that serves.
+    let Some(turn) = live.explanations.take().await else {
+        let mut busy = refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many explanations are asked for at a time",
+        );
+        busy.headers_mut().insert(RETRY_AFTER, COME_AGAIN);
+        return busy;
+    };
+    let explainer = Arc::clone(&live.snapshot().explainer);
+    let told = tokio::task::spawn_blocking(move || {
+        // It is over when it is done, and not when nobody waits for it any more.
+        let _turn = turn;
+        told(&explainer, &question)
+    });
+    match told.await {
+        Ok(Ok(told)) => Json(told).into_response(),
+        Ok(Err(error)) => refuse(StatusCode::BAD_REQUEST, &error),
+        Err(_) => refuse(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the explanation has failed",
+        ),
     }
 }
 
-fn refuse(error: &str) -> Response {
-    let status = StatusCode::BAD_REQUEST;
+fn refuse(status: StatusCode, error: &str) -> Response {
     let body = json!({ "error": error, "status": status.as_u16() });
     (status, Json(body)).into_response()
 }
 
-async fn told(live: &Live, query: &str) -> Result<Explanation, String> {
-    let question = question(query)?;
-    let snapshot = live.snapshot();
-    let told = snapshot.explainer.explain(&question).await;
+fn told(explainer: &Explainer, question: &Question) -> Result<Explanation, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let told = runtime.block_on(explainer.explain(question));
     told.map_err(|error| error.to_string())
 }
 

@@ -1,6 +1,7 @@
 //! What the admin API shows: handles that the gateway hands over, and renews at each reload.
 
 use super::reloads::{Change, History, Problem};
+use super::turns::Turns;
 use crate::config::{Code, Diagnostic, GatewayConfig, Protocol};
 use crate::dispatch::explain::Explainer;
 use crate::serve::tls::Certificates;
@@ -49,6 +50,8 @@ pub struct Live {
     history: History,
     warnings: ArcSwap<Vec<Diagnostic>>,
     metrics: Arc<Metrics>,
+    /// Explanations, which may take long.
+    pub(super) explanations: Turns,
 }
 
 /// The running configuration, and the handles of what it made.
@@ -151,6 +154,7 @@ impl Live {
             history: History::default(),
             warnings: ArcSwap::default(),
             metrics,
+            explanations: Turns::default(),
         }
     }
 

@@ -13,6 +13,7 @@ mod middlewares;
 mod reloads;
 mod scrape;
 mod servers;
+mod turns;
 mod views;
 
 pub use live::{
@@ -24,7 +25,7 @@ pub use views::{Health, ServiceHealth};
 use crate::stack::HttpService;
 use a3s_layers::reject::{Shape, reject};
 use axum::Router;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, get};
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
@@ -82,6 +83,7 @@ fn pages(live: &Arc<Live>, server: MethodRouter<Arc<Live>>) -> Router {
         .route("/dashboard/{file}", get(dashboard::file))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn(access::refuse_foreign_pages))
         .layer(from_fn_with_state(
             Arc::clone(live),
             access::require_address,

@@ -3,6 +3,7 @@
 use super::list::{Part, one};
 use super::live::{EntrypointHandle, Live, PoolHandle, Reload, ServiceHandle, Snapshot, State};
 use super::scrape::form_of;
+use crate::config::Redactor;
 use crate::config::{self, RouterConfig, ServiceConfig};
 use crate::rule::Protocol;
 use crate::stack::Response;
@@ -129,7 +130,12 @@ pub(super) async fn metrics(Of(live): Of<Arc<Live>>, headers: HeaderMap) -> impl
 }
 
 pub(super) async fn config(Of(live): Of<Arc<Live>>) -> impl IntoResponse {
-    Json(live.snapshot().config.as_ref().clone())
+    let snapshot = live.snapshot();
+    let secrets = &snapshot.explainer.secrets;
+    Json(snapshot.config.without_secrets(Redactor {
+        url: &|url| secrets.of_url(url),
+        header: &|name, value| secrets.of_header(name, value),
+    }))
 }
 
 pub(super) async fn entrypoints(Of(live): Of<Arc<Live>>, part: Part) -> Response {

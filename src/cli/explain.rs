@@ -1,7 +1,7 @@
 //! `explain`: what would become of a request.
 
 use super::validate::read;
-use super::{Exit, complain, say};
+use super::{Exit, complain, say, say_json};
 use a3s_gateway::config::{GatewayConfig, Source};
 use a3s_gateway::{Error, Explanation, Gateway, Question};
 use clap::Args;
@@ -49,7 +49,7 @@ pub(super) fn explain(source: &Source, args: ExplainArgs) -> Exit {
     match told {
         Ok(told) => {
             match json {
-                true => say(&serde_json::to_string_pretty(&told).unwrap_or_default()),
+                true => say_json(&serde_json::to_string_pretty(&told).unwrap_or_default()),
                 false => say(told.to_string().trim_end()),
             }
             match told.is_routed() {

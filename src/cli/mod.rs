@@ -11,6 +11,7 @@ mod serve;
 mod validate;
 
 use a3s_gateway::config::{LogLevel, Source, schema};
+use a3s_gateway::stack::visible::{Visible, VisibleJson};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use log::Log;
@@ -172,16 +173,30 @@ fn variable(text: &str) -> Result<(String, String), String> {
 /// Whether something could not be said.
 static IS_UNSAID: AtomicBool = AtomicBool::new(false);
 
-/// Writes a line to standard output.
+/// Writes lines to standard output. What is in them of others moves nothing on a terminal.
 fn say(text: &str) {
-    put(format!("{text}\n").as_bytes());
+    put(format!("{}\n", lines(text)).as_bytes());
+}
+
+/// Writes a document in JSON, as [`say`] does.
+fn say_json(document: &str) {
+    put(format!("{}\n", VisibleJson(document)).as_bytes());
+}
+
+fn lines(text: &str) -> String {
+    let lines = text.split('\n').map(|line| Visible(line).to_string());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Writes to standard output. A reader that has gone away is no failure of ours; a full disk is the command's, which
 /// says so once, and in its exit status.
 fn put(bytes: &[u8]) {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(bytes).and_then(|()| out.flush());
+    wrote(std::io::stdout().write_all(bytes));
+}
+
+/// Sees to it that what was written is out.
+fn wrote(written: std::io::Result<()>) {
+    let written = written.and_then(|()| std::io::stdout().flush());
     if let Err(error) = written
         && error.kind() != std::io::ErrorKind::BrokenPipe
         && !IS_UNSAID.swap(true, Ordering::Relaxed)
@@ -192,6 +207,7 @@ fn put(bytes: &[u8]) {
 
 /// Writes to standard error, as [`say`] does.
 fn complain(error: &dyn fmt::Display) {
+    let error = lines(&error.to_string());
     let _ = writeln!(std::io::stderr(), "error: {error}");
 }
 
@@ -211,7 +227,15 @@ impl From<Exit> for ExitCode {
 
 /// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
-    let command = Command::parse();
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(usage) if usage.use_stderr() => usage.exit(),
+        // Help, or the version: printed as anything else is.
+        Err(asked) => {
+            wrote(asked.print());
+            return ended(Exit::Done);
+        }
+    };
     let log = Log::start(command.log_level, command.log_format);
     let exit = match command.verb {
         None => serve::serve(&command.config.source(), log),
@@ -224,13 +248,17 @@ pub(crate) fn run() -> ExitCode {
         Some(Verb::Explain { config, args }) => explain::explain(&config.source(), args),
         Some(Verb::Fmt(args)) => format::format_all(&args),
         Some(Verb::Schema) => {
-            say(&format!("{:#}", schema()));
+            say_json(&format!("{:#}", schema()));
             Exit::Done
         }
         Some(Verb::Completions { shell }) => pages::completions(shell),
         Some(Verb::Man(args)) => pages::man(args.out.as_deref()),
         Some(Verb::Demo { port }) => demo::demo(port, log),
     };
+    ended(exit)
+}
+
+fn ended(exit: Exit) -> ExitCode {
     match IS_UNSAID.load(Ordering::Relaxed) {
         true => Exit::Failed.into(),
         false => exit.into(),

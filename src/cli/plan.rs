@@ -1,7 +1,7 @@
 //! `plan`: what a reload would change.
 
 use super::validate::read;
-use super::{Exit, complain, running, say};
+use super::{Exit, complain, running, say, say_json};
 use a3s_gateway::config::{Code, Diagnostic, GatewayConfig, Source};
 use a3s_gateway::{Gateway, Plan};
 use clap::Args;
@@ -54,7 +54,7 @@ pub(super) fn plan(source: &Source, args: &PlanArgs) -> Exit {
         if is_remote {
             found["unseen"] = json!(UNSEEN);
         }
-        say(&format!("{found:#}"));
+        say_json(&format!("{found:#}"));
     } else {
         match plan.is_empty() {
             true => say("nothing changes"),

@@ -1,6 +1,6 @@
 //! `validate`: what a start would check, without a start.
 
-use super::{Exit, Format, complain, say};
+use super::{Exit, Format, complain, say, say_json};
 use a3s_gateway::Gateway;
 use a3s_gateway::config::{Code, Diagnostic, Loaded, Place, Source, load};
 use std::fs::File;
@@ -24,8 +24,8 @@ pub(super) fn validate(source: &Source, format: Format, deny_warnings: bool) -> 
     let diagnostics = &loaded.diagnostics;
     match format {
         Format::Text => diagnostics.print(),
-        Format::Json => say(&format!("{:#}", diagnostics.to_json())),
-        Format::Sarif => say(&format!("{:#}", diagnostics.to_sarif())),
+        Format::Json => say_json(&format!("{:#}", diagnostics.to_json())),
+        Format::Sarif => say_json(&format!("{:#}", diagnostics.to_sarif())),
     }
     let Some(config) = loaded.config.filter(|_| !diagnostics.has_errors()) else {
         return Exit::Failed;

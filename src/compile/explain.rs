@@ -7,7 +7,7 @@ use super::upstream::{Pool, Services};
 use super::{CompiledEntrypoint, Serves};
 use crate::config::{Address, GatewayConfig, MiddlewareConfig, RouterConfig};
 use crate::dispatch::RequestDispatcher;
-use crate::dispatch::explain::{self, Explainer, Facets, LayerName, Secrets, Stage};
+use crate::dispatch::explain::{self, Explainer, Facets, HeadJudge, LayerName, Secrets, Stage};
 use crate::rule::Protocol;
 use crate::stack::redaction::Redaction;
 use a3s_layers::connection::AllowLayer;
@@ -62,6 +62,15 @@ pub(super) fn stage(
         is_tls: entrypoint.tls.is_some(),
         trusted_proxies: compiled.trusted_proxies.clone(),
         allow: (!allowed.is_empty()).then(|| AllowLayer::new(allowed.iter().copied())),
+        head: match &compiled.serves {
+            Serves::Http { limits, .. } => {
+                let limits = limits.clone();
+                Some(HeadJudge::new(move |method, target, fields| {
+                    limits.refuses(method, target, fields)
+                }))
+            }
+            Serves::Tcp(_) | Serves::Udp { .. } => None,
+        },
         serves: match &compiled.serves {
             Serves::Http {
                 table,
@@ -133,7 +142,7 @@ fn choice(endpoint: &Endpoint, weight: u16) -> Choice {
 }
 
 /// What is shown of nothing that is explained.
-fn secrets(config: &GatewayConfig) -> Secrets {
+pub fn secrets(config: &GatewayConfig) -> Secrets {
     let (parameters, headers) = read_by_middlewares(config);
     Secrets::new(Redaction::new(
         PARAMETERS.into_iter().chain(parameters),

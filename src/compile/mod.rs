@@ -41,6 +41,7 @@ use tower::Layer;
 use tower::util::BoxCloneSyncService;
 
 pub use entrypoint::ADMIN_ENTRYPOINT;
+pub use explain::secrets;
 pub use middleware::{CustomType, CustomTypes, Middleware, Middlewares};
 pub use tls::{AllTls, Tls};
 pub use traces::Tracing;

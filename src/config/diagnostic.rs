@@ -3,8 +3,9 @@
 use super::code::{Code, Severity};
 use super::source::{At, Files};
 use crate::rule::Example;
+use crate::stack::visible::Visible;
 use serde::Serialize;
-use std::{collections::BTreeMap, fmt, ops::Range, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Range, path::PathBuf, sync::Arc};
 
 /// One problem, with its place.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,6 +31,16 @@ pub struct Diagnostic {
     /// A request, or a connection, that shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub example: Option<Example>,
+}
+
+impl Diagnostic {
+    /// What it says, in a line of a fair length: it may quote what others have written.
+    fn bounded(mut self) -> Diagnostic {
+        self.message = bounded(&self.message);
+        self.label = self.label.as_deref().map(bounded);
+        self.help = self.help.as_deref().map(bounded);
+        self
+    }
 }
 
 /// A place in a file.
@@ -113,7 +124,7 @@ impl Diagnostics {
 
     /// Adds what was found after loading.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.list.push(diagnostic);
+        self.list.push(diagnostic.bounded());
     }
 
     /// Adds all of `other`.
@@ -138,7 +149,7 @@ impl Diagnostics {
             {
                 diagnostics.keep_text(at.file, files, secrets);
             }
-            diagnostics.list.push(problem.place(files));
+            diagnostics.push(problem.place(files));
         }
         diagnostics
     }
@@ -285,6 +296,36 @@ impl Problem {
                 .map(|(at, label)| place(*at, Some(label)))
                 .collect(),
         }
+    }
+}
+
+/// How much is shown of what is quoted, in characters.
+const MAX_QUOTED: usize = 200;
+
+/// How much is said in all.
+const MAX_SAID: usize = 2000;
+
+/// A text in which nothing that it quotes is longer than it has to be, and nothing moves the rest.
+fn bounded(text: &str) -> String {
+    let mut said = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['`', '"']) {
+        let quote = rest[at..].chars().next().unwrap_or_default();
+        let (before, quoted) = rest.split_at(at + 1);
+        let Some(end) = quoted.find(quote) else { break };
+        said.push_str(before);
+        said.push_str(&cut(&quoted[..end], MAX_QUOTED));
+        said.push(quote);
+        rest = &quoted[end + 1..];
+    }
+    said.push_str(rest);
+    Visible(&cut(&said, MAX_SAID)).to_string()
+}
+
+fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
     }
 }
 

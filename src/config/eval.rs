@@ -2,6 +2,10 @@
 //!
 //! An evaluator of our own, because a configuration may come from somebody else: this one has a bound on time, size and
 //! depth, says where inside a template a name is unknown, and remembers which values came from outside the file.
+//!
+//! That last is kept not by each form of expression but around all of them, in `form`: whatever [`Evaluator::eval`] gives
+//! to a form that takes it in hides all that this form makes of it. Only what [`Evaluator::part`] gives stays apart: the
+//! elements of a list, which are what they were on their own.
 
 use super::code::Code;
 use super::diagnostic::Problem;
@@ -37,7 +41,17 @@ pub(crate) struct Evaluator<'a> {
     pub(super) locals: Vec<(String, Node)>,
     pub(super) in_template: bool,
     pub(super) fuel: u64,
+    pub(super) taken: Taken,
     depth: usize,
+}
+
+/// What the form that is evaluated has taken in from outside so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// It decides what the form makes: all of that is hidden.
+    pub(super) whole: bool,
+    /// It is a part of what the form makes, and hidden on its own.
+    pub(super) parts: bool,
 }
 
 pub(super) enum Variable<'a> {
@@ -58,6 +72,7 @@ impl<'a> Evaluator<'a> {
             locals: Vec::new(),
             in_template: false,
             fuel: FUEL,
+            taken: Taken::default(),
             depth: 0,
         }
     }
@@ -89,14 +104,35 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The value of an expression. What goes wrong is reported, and a stand-in takes its place.
+    ///
+    /// Of what comes from outside, all that the form around it makes is hidden.
     pub(crate) fn eval(&mut self, expr: &Expression, outer: At) -> Node {
+        let (node, is_hidden) = self.form(expr, outer);
+        self.taken.whole |= is_hidden;
+        node
+    }
+
+    /// As `eval`, for what becomes a part of what the form around it makes, as it is.
+    pub(super) fn part(&mut self, expr: &Expression, outer: At) -> Node {
+        let (node, is_hidden) = self.form(expr, outer);
+        self.taken.parts |= is_hidden;
+        node
+    }
+
+    /// The value, and whether something in it comes from outside.
+    pub(super) fn form(&mut self, expr: &Expression, outer: At) -> (Node, bool) {
         let at = expr.span().map_or(outer, |span| At::new(outer.file, span));
         if !self.enter(at) {
-            return Node::stand_in(at);
+            return (Node::stand_in(at), false);
         }
-        let node = self.eval_here(expr, at);
+        let around = std::mem::take(&mut self.taken);
+        let mut node = self.eval_here(expr, at);
+        let taken = std::mem::replace(&mut self.taken, around);
         self.leave();
-        node
+        if taken.whole {
+            node.hide();
+        }
+        (node, taken.whole || taken.parts)
     }
 
     /// Goes one level deeper; false, and reported, where that is too deep.
@@ -130,14 +166,14 @@ impl<'a> Evaluator<'a> {
             Expression::HeredocTemplate(heredoc) => {
                 self.in_template(|this| this.template(heredoc.template.iter(), at, false))
             }
-            Expression::Parenthesis(inner) => self.eval(inner.inner(), at),
+            Expression::Parenthesis(inner) => self.part(inner.inner(), at),
             Expression::Variable(name) => self.name(name.as_str(), at),
             Expression::Traversal(traversal) => self.traversal(traversal, at),
             Expression::FuncCall(call) => self.call(call, at),
             Expression::ForExpr(expr) => self.for_expr(expr, at),
             Expression::Conditional(choice) => match self.condition(&choice.cond_expr, at) {
-                Some(true) => self.eval(&choice.true_expr, at),
-                Some(false) => self.eval(&choice.false_expr, at),
+                Some(true) => self.part(&choice.true_expr, at),
+                Some(false) => self.part(&choice.false_expr, at),
                 None => Node::stand_in(at),
             },
             Expression::UnaryOp(op) => {
@@ -167,7 +203,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn array(&mut self, array: &Array, at: At) -> Node {
-        let items = array.iter().map(|item| self.eval(item, at)).collect();
+        let items = array.iter().map(|item| self.part(item, at)).collect();
         Node::new(
             Kind::List(List {
                 items,
@@ -180,43 +216,43 @@ impl<'a> Evaluator<'a> {
     fn object(&mut self, object: &Object, at: At) -> Node {
         let mut map = Map::default();
         for (key, value) in object.iter() {
-            let value = self.eval(value.expr(), at);
+            let value = self.part(value.expr(), at);
             let key_at = key.span().map_or(value.at, |span| At::new(at.file, span));
-            if let Some(key) = self.object_key(key, key_at) {
+            let key = match key {
+                ObjectKey::Ident(name) => Some(name.as_str().to_owned()),
+                ObjectKey::Expression(expr) => self.key(expr, key_at, &map),
+            };
+            if let Some(key) = key {
                 map.add(key, key_at, value, Form::Attribute, &mut self.problems);
             }
         }
         Node::new(Kind::Map(map), at)
     }
 
-    fn object_key(&mut self, key: &ObjectKey, at: At) -> Option<String> {
-        match key {
-            ObjectKey::Ident(name) => Some(name.as_str().to_owned()),
-            ObjectKey::Expression(expr) => {
-                let key = self.eval(expr, at);
-                self.key(&key)
+    /// A key that is an expression.
+    fn key(&mut self, expr: &Expression, at: At, map: &Map) -> Option<String> {
+        let key = self.eval(expr, at);
+        let Some(text) = as_text(&key) else {
+            if !key.is_stand_in() {
+                let message = format!("a key is a string, and this is {}", key.what());
+                self.fault(Code::Expression, key.at, message);
             }
+            return None;
+        };
+        // The message of who adds it a second time would quote it.
+        if key.origin == Origin::Hidden && map.entries.contains_key(&text) {
+            let message = "a key that comes from outside this file is given twice";
+            self.fault(Code::Duplicate, at, message);
+            return None;
         }
-    }
-
-    fn key(&mut self, key: &Node) -> Option<String> {
-        let text = as_text(key);
-        if text.is_none() && !key.is_stand_in() {
-            self.fault(
-                Code::Expression,
-                key.at,
-                format!("a key is a string, and this is {}", key.what()),
-            );
-        }
-        text
+        Some(text)
     }
 
     /// A string that is not part of the file.
     pub(crate) fn outside(&mut self, value: &str, at: At) -> Node {
         self.spend(1 + value.len() as u64 / 16, at);
-        let mut node = self.text(value, at);
-        node.origin = Origin::Hidden;
-        node
+        self.taken.whole = true;
+        self.text(value, at)
     }
 
     pub(crate) fn environment(&self, name: &str) -> Option<String> {
@@ -246,20 +282,12 @@ impl<'a> Evaluator<'a> {
         if args.iter().map(Node::weight).sum::<u64>() > MAX_ARGUMENTS {
             return self.fault(Code::Expression, at, "the arguments are too large");
         }
-        let origin = args
-            .iter()
-            .map(|arg| arg.origin)
-            .max()
-            .unwrap_or(Origin::Computed);
         if !call.name.namespace.is_empty() {
             return self.fault(Code::Expression, at, "functions have no namespaces here");
         }
         let mut node = functions::call(self, call.name.name.as_str(), args, at);
         node.at = at;
-        node.origin = node.origin.max(origin).max(Origin::Computed);
-        if node.origin == Origin::Hidden {
-            node.hide();
-        }
+        node.origin = node.origin.max(Origin::Computed);
         self.spend(node.weight(), at);
         node
     }
@@ -275,13 +303,17 @@ impl<'a> Evaluator<'a> {
             {
                 return;
             }
-            let value = this.eval(&expr.value_expr, at);
+            let value = this.part(&expr.value_expr, at);
             let Some(key_expr) = &expr.key_expr else {
                 list.push(value);
                 return;
             };
-            let key = this.eval(key_expr, at);
-            let Some(key) = this.key(&key) else { return };
+            // Those of a group share their key.
+            let none = Map::default();
+            let others = if expr.grouping { &none } else { &map };
+            let Some(key) = this.key(key_expr, at, others) else {
+                return;
+            };
             match (expr.grouping, map.entries.get_mut(&key)) {
                 (true, Some(entry)) => {
                     if let Kind::List(list) = &mut entry.value.kind {

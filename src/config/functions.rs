@@ -8,47 +8,49 @@ use super::source::At;
 use super::tree::{Form, Kind, List, Map, Node, Origin};
 use base64::Engine;
 
-const NAMES: [&str; 9] = [
-    "env",
-    "file",
-    "base64decode",
-    "jsondecode",
-    "format",
-    "concat",
-    "join",
-    "lower",
-    "upper",
+/// Takes the values of its arguments, and the place of the call; what goes wrong is told without those values.
+type Function = fn(&mut Evaluator<'_>, &mut [Node], At) -> Result<Node, String>;
+
+/// Every function. None has to think of what comes from outside: of that, all is hidden that an expression takes it in for.
+pub(super) const FUNCTIONS: [(&str, Function); 9] = [
+    ("env", env),
+    ("file", file),
+    ("base64decode", base64decode),
+    ("jsondecode", |_, args, at| {
+        let value = serde_json::from_str(one_text(args)?);
+        Ok(json(value.map_err(|_| "the argument is not JSON")?, at))
+    }),
+    ("format", |_, args, at| Ok(string(format(args)?, at))),
+    ("concat", |_, args, at| {
+        Ok(Node::new(Kind::List(concat(args)?), at))
+    }),
+    ("join", |_, args, at| Ok(string(join(args)?, at))),
+    ("lower", |_, args, at| {
+        Ok(string(one_text(args)?.to_lowercase(), at))
+    }),
+    ("upper", |_, args, at| {
+        Ok(string(one_text(args)?.to_uppercase(), at))
+    }),
 ];
 
 /// Calls a function. What goes wrong is reported at the call, without the values of the arguments.
-pub(super) fn call(evaluator: &mut Evaluator<'_>, name: &str, args: Vec<Node>, at: At) -> Node {
+pub(super) fn call(evaluator: &mut Evaluator<'_>, name: &str, mut args: Vec<Node>, at: At) -> Node {
+    let names = || FUNCTIONS.iter().map(|(name, _)| *name);
+    let Some((_, function)) = FUNCTIONS.iter().find(|(known, _)| *known == name) else {
+        let help = did_you_mean(name, names()).unwrap_or_else(|| {
+            format!(
+                "the functions are {}",
+                names().collect::<Vec<_>>().join(", ")
+            )
+        });
+        let problem = Problem::new(Code::Expression, format!("there is no function `{name}`"));
+        return evaluator.report(problem.at(at).help(help));
+    };
     let code = match name {
         "env" | "file" => Code::UnknownVariable,
         _ => Code::Expression,
     };
-    let answer = match name {
-        "env" => env(evaluator, &args, at),
-        "file" => file(evaluator, &args, at),
-        "base64decode" => one_text(&args)
-            .and_then(base64decode)
-            .map(|text| hidden(text, at)),
-        "jsondecode" => one_text(&args).and_then(|text| {
-            let value =
-                serde_json::from_str(text).map_err(|_| "the argument is not JSON".to_owned())?;
-            Ok(json(value, at))
-        }),
-        "format" => format(&args).map(|text| string(text, at)),
-        "concat" => concat(args).map(|list| Node::new(Kind::List(list), at)),
-        "join" => join(&args).map(|text| string(text, at)),
-        "lower" => one_text(&args).map(|text| string(text.to_lowercase(), at)),
-        "upper" => one_text(&args).map(|text| string(text.to_uppercase(), at)),
-        _ => {
-            let help = did_you_mean(name, NAMES)
-                .unwrap_or_else(|| format!("the functions are {}", NAMES.join(", ")));
-            let problem = Problem::new(Code::Expression, format!("there is no function `{name}`"));
-            return evaluator.report(problem.at(at).help(help));
-        }
-    };
+    let answer = function(evaluator, &mut args, at);
     match answer {
         // A text may hold a NUL only now: out of base64 or JSON.
         Ok(node) if has_nul(&node) => {
@@ -64,14 +66,6 @@ fn string(text: String, at: At) -> Node {
         kind: Kind::Str(text),
         at,
         origin: Origin::Computed,
-    }
-}
-
-fn hidden(text: String, at: At) -> Node {
-    Node {
-        kind: Kind::Str(text),
-        at,
-        origin: Origin::Hidden,
     }
 }
 
@@ -99,8 +93,8 @@ fn one_text(args: &[Node]) -> Result<&str, String> {
     }
 }
 
-fn env(evaluator: &mut Evaluator<'_>, args: &[Node], at: At) -> Result<Node, String> {
-    let (name, default) = match args {
+fn env(evaluator: &mut Evaluator<'_>, args: &mut [Node], at: At) -> Result<Node, String> {
+    let (name, default) = match &*args {
         [
             Node {
                 kind: Kind::Str(name),
@@ -126,7 +120,7 @@ fn env(evaluator: &mut Evaluator<'_>, args: &[Node], at: At) -> Result<Node, Str
     }
 }
 
-fn file(evaluator: &mut Evaluator<'_>, args: &[Node], at: At) -> Result<Node, String> {
+fn file(evaluator: &mut Evaluator<'_>, args: &mut [Node], at: At) -> Result<Node, String> {
     let path = evaluator.base.join(one_text(args)?);
     let content = files::read(&path, MAX_VALUE_FILE);
     evaluator
@@ -139,10 +133,12 @@ fn file(evaluator: &mut Evaluator<'_>, args: &[Node], at: At) -> Result<Node, St
     Ok(evaluator.outside(content.trim(), at))
 }
 
-fn base64decode(text: &str) -> Result<String, String> {
-    let bytes = (base64::engine::general_purpose::STANDARD.decode(text))
-        .map_err(|_| "the argument is not base64".to_owned())?;
-    String::from_utf8(bytes).map_err(|_| "the argument is not base64 of UTF-8 text".to_owned())
+/// What is written in base64 is not meant to be read: it is hidden as if it came from outside.
+fn base64decode(evaluator: &mut Evaluator<'_>, args: &mut [Node], at: At) -> Result<Node, String> {
+    let bytes = (base64::engine::general_purpose::STANDARD.decode(one_text(args)?))
+        .map_err(|_| "the argument is not base64")?;
+    let text = String::from_utf8(bytes).map_err(|_| "the argument is not base64 of UTF-8 text")?;
+    Ok(evaluator.outside(&text, at))
 }
 
 fn json(value: serde_json::Value, at: At) -> Node {
@@ -220,11 +216,11 @@ fn format(args: &[Node]) -> Result<String, String> {
     }
 }
 
-fn concat(args: Vec<Node>) -> Result<List, String> {
+fn concat(args: &mut [Node]) -> Result<List, String> {
     let mut items = Vec::new();
     for arg in args {
-        match arg.kind {
-            Kind::List(list) => items.extend(list.items),
+        match &mut arg.kind {
+            Kind::List(list) => items.append(&mut list.items),
             _ => return Err("`concat` takes lists".to_owned()),
         }
     }

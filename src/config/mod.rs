@@ -80,6 +80,7 @@ pub use values::{
 };
 
 pub(crate) use load::digest_now;
+pub(crate) use shown::Redactor;
 pub(crate) use test::{TestFailure, TestPart};
 
 use indexmap::IndexMap;

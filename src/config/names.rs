@@ -95,10 +95,12 @@ impl<'a> Evaluator<'a> {
             } else {
                 self.locals[index].1.weight()
             };
-            return match self.spend(weight, at) {
-                true => self.locals[index].1.clone(),
-                false => Node::stand_in(at),
-            };
+            if !self.spend(weight, at) {
+                return Node::stand_in(at);
+            }
+            let node = self.locals[index].1.clone();
+            self.taken.parts |= node.has_hidden();
+            return node;
         }
         if self.in_template {
             return match (self.environment)(name) {
@@ -164,7 +166,7 @@ impl<'a> Evaluator<'a> {
         // A variable sees neither the loops nor the template that it is used in.
         let locals = std::mem::take(&mut self.locals);
         let in_template = std::mem::take(&mut self.in_template);
-        let mut node = self.eval(expr, declared);
+        let (mut node, _) = self.form(expr, declared);
         self.locals = locals;
         self.in_template = in_template;
         if node.depth() > MAX_VALUE_DEPTH {
@@ -190,10 +192,11 @@ impl<'a> Evaluator<'a> {
         if !self.spend(weight, at) {
             return Node::stand_in(at);
         }
-        match self.variables.get(name) {
-            Some(Variable::Ready(node)) => Node { at, ..node.clone() },
-            _ => Node::stand_in(at),
-        }
+        let Some(Variable::Ready(node)) = self.variables.get(name) else {
+            return Node::stand_in(at);
+        };
+        self.taken.parts |= node.has_hidden();
+        Node { at, ..node.clone() }
     }
 
     pub(super) fn traversal(&mut self, traversal: &Traversal, at: At) -> Node {
@@ -215,10 +218,15 @@ impl<'a> Evaluator<'a> {
                     _ => return self.fault(Code::Expression, at, "write `var.name`"),
                 }
             }
-            expr => self.eval(expr, at),
+            expr => self.part(expr, at),
         };
         let operators: Vec<_> = operators.collect();
-        self.walk(value, &operators, at)
+        let node = self.walk(value, &operators, at);
+        // The parts that were left behind are not taken in.
+        if self.taken.parts && self.spend(node.weight(), at) {
+            self.taken.parts = node.has_hidden();
+        }
+        node
     }
 
     fn is_local(&self, name: &str) -> bool {
@@ -230,14 +238,16 @@ impl<'a> Evaluator<'a> {
             let rest = &operators[index + 1..];
             value = match operator {
                 TraversalOperator::GetAttr(name) => {
-                    self.index(value, &Kind::Str(name.as_str().to_owned()), at)
+                    let key = Node::new(Kind::Str(name.as_str().to_owned()), at);
+                    self.index(value, &key, at)
                 }
                 TraversalOperator::LegacyIndex(index) => {
-                    self.index(value, &Kind::Int((*index.value()).into()), at)
+                    let key = Node::new(Kind::Int((*index.value()).into()), at);
+                    self.index(value, &key, at)
                 }
                 TraversalOperator::Index(expr) => {
                     let key = self.eval(expr, at);
-                    self.index(value, &key.kind, at)
+                    self.index(value, &key, at)
                 }
                 TraversalOperator::FullSplat(_) => return self.splat(value, rest, at),
                 TraversalOperator::AttrSplat(_) => {
@@ -275,10 +285,10 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn index(&mut self, value: Node, key: &Kind, at: At) -> Node {
+    fn index(&mut self, value: Node, key: &Node, at: At) -> Node {
         let origin = value.origin.max(Origin::Computed);
-        let (what, hidden) = (value.what(), value.origin == Origin::Hidden);
-        let found = match (value.kind, key) {
+        let (what, hidden) = (value.what(), origin.max(key.origin) == Origin::Hidden);
+        let found = match (value.kind, &key.kind) {
             (Kind::StandIn, _) | (_, Kind::StandIn) => return Node::stand_in(at),
             (Kind::Map(mut map), Kind::Str(key)) => {
                 let found = map.entries.swap_remove(key).map(|entry| entry.value);
@@ -289,6 +299,7 @@ impl<'a> Evaluator<'a> {
             }
             (Kind::List(mut list), Kind::Int(index)) => match usize::try_from(*index) {
                 Ok(index) if index < list.items.len() => Ok(list.items.swap_remove(index)),
+                _ if hidden => Err("there is no such element".to_owned()),
                 _ => Err(format!("there is no element {index}")),
             },
             _ => Err(format!("{what} has no such element")),

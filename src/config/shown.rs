@@ -5,11 +5,24 @@ use super::de::Context;
 use super::diagnostic::{Diagnostics, Problem};
 use super::read::Sections;
 use super::source::{At, Files};
+use super::test::TestPart;
 use super::tree::{Entry, Kind, List, Map, Node};
 use super::{ConfigError, GatewayConfig};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::path::PathBuf;
+
+/// What is shown in place of a secret.
+const MASK: &str = "***";
+
+/// Takes the credentials out of what may hold some.
+#[derive(Clone, Copy)]
+pub(crate) struct Redactor<'r> {
+    /// A URL without them.
+    pub(crate) url: &'r dyn Fn(&str) -> String,
+    /// The value of a header without them, by its name.
+    pub(crate) header: &'r dyn Fn(&str, &str) -> String,
+}
 
 /// What is read here stands in no file, and nothing is said of places in it.
 const NOWHERE: At = At {
@@ -63,8 +76,35 @@ impl GatewayConfig {
     }
 
     /// The same as the admin API shows it.
-    pub(crate) fn as_shown(&self) -> Result<GatewayConfig, ConfigError> {
-        GatewayConfig::from_shown(&serde_json::to_value(self).unwrap_or_default())
+    pub(crate) fn as_shown(&self, redactor: Redactor<'_>) -> Result<GatewayConfig, ConfigError> {
+        let shown = self.without_secrets(redactor);
+        GatewayConfig::from_shown(&serde_json::to_value(shown).unwrap_or_default())
+    }
+
+    /// The same without what is to be shown to nobody: what tests have from outside their files, and the credentials in
+    /// their URLs and headers. Those elsewhere are of types that show none.
+    pub(crate) fn without_secrets(&self, redactor: Redactor<'_>) -> GatewayConfig {
+        let mut shown = self.clone();
+        for (name, test) in &mut shown.tests {
+            let show =
+                |part: TestPart<'_>, text: &mut String, redacted: &dyn Fn(&str) -> String| {
+                    *text = match self.is_from_outside(name, part) {
+                        true => MASK.to_owned(),
+                        false => redacted(text),
+                    };
+                };
+            let request = &mut test.request;
+            show(TestPart::Url, &mut request.url, redactor.url);
+            show(TestPart::Of("method"), &mut request.method, &str::to_owned);
+            if let Some(name) = &mut request.sni {
+                show(TestPart::Of("sni"), name, &str::to_owned);
+            }
+            for (header, value) in &mut test.expect.headers {
+                let redacted = |text: &str| (redactor.header)(header, text);
+                show(TestPart::Header(header), value, &redacted);
+            }
+        }
+        shown
     }
 }
 

@@ -10,7 +10,6 @@ use hcl_edit::template::{Directive, Element, Interpolation, Strip};
 /// What a template has written so far.
 struct Output {
     text: String,
-    origin: Origin,
     /// Where the literal begins that a following `~` trims.
     literal: usize,
     /// Whether the next literal loses its leading white space.
@@ -50,7 +49,7 @@ impl Evaluator<'_> {
     ) -> Node {
         let elements: Vec<_> = elements.collect();
         if let ([Element::Interpolation(only)], true) = (elements.as_slice(), quoted) {
-            let value = self.eval(&only.expr, at);
+            let value = self.part(&only.expr, at);
             return Node {
                 at,
                 origin: value.origin.max(Origin::Computed),
@@ -59,7 +58,6 @@ impl Evaluator<'_> {
         }
         let mut out = Output {
             text: String::new(),
-            origin: Origin::Computed,
             literal: 0,
             trim: false,
             broken: false,
@@ -71,7 +69,7 @@ impl Evaluator<'_> {
         Node {
             kind: Kind::Str(out.text),
             at,
-            origin: out.origin,
+            origin: Origin::Computed,
         }
     }
 
@@ -109,7 +107,6 @@ impl Evaluator<'_> {
                 self.spend(text.len() as u64 / 16, at);
                 out.text.push_str(&text);
                 out.literal = out.text.len();
-                out.origin = out.origin.max(value.origin);
             }
             None => {
                 out.broken = true;
@@ -167,7 +164,6 @@ impl Evaluator<'_> {
                 let collection = self.eval(&head.collection_expr, at);
                 let elements: Vec<_> = head.template.iter().collect();
                 let key_var = head.key_var.as_ref().map(|name| name.as_str());
-                out.origin = out.origin.max(collection.origin);
                 let ran = self.each(collection, key_var, head.value_var.as_str(), at, |this| {
                     out.after(head.strip);
                     this.elements(&elements, at, out);

@@ -6,7 +6,7 @@ use super::{Code, GatewayConfig};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// For no router, where `router` names one.
@@ -101,8 +101,11 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Erro
 /// Where tests stand in their files. Two are always equal: a configuration is what it is wherever it stands.
 #[derive(Debug, Clone, Default)]
 pub struct TestPlaces {
+    /// Each with its number in place of a message.
     places: Option<Box<Diagnostics>>,
-    /// Tests whose requests have values from outside their files.
+    /// The number of each part, by its mark.
+    marks: BTreeMap<String, String>,
+    /// The marks of parts that have values from outside their files.
     hidden: BTreeSet<String>,
 }
 
@@ -115,8 +118,12 @@ impl PartialEq for TestPlaces {
 /// A part of a test, as a place is found by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TestPart<'a> {
+    /// The request.
+    Request,
     /// The URL of the request.
     Url,
+    /// The value of this key of the request.
+    Of(&'a str),
     /// What is expected: the value of this key.
     Expect(&'a str),
     /// The value of a header that is expected.
@@ -127,7 +134,9 @@ impl TestPart<'_> {
     /// What stands for the place of this part of a test.
     pub(super) fn mark(self, test: &str) -> String {
         match self {
-            TestPart::Url => format!("{test}\0request"),
+            TestPart::Request => format!("{test}\0request"),
+            TestPart::Url => TestPart::Of("url").mark(test),
+            TestPart::Of(key) => format!("{test}\0request\0{key}"),
             TestPart::Expect(key) => format!("{test}\0expect\0{key}"),
             TestPart::Header(name) => format!("{test}\0header\0{name}"),
         }
@@ -146,9 +155,14 @@ pub(crate) struct TestFailure<'a> {
 }
 
 impl TestPlaces {
-    pub(super) fn new(places: Diagnostics, hidden: BTreeSet<String>) -> Self {
+    pub(super) fn new(
+        places: Diagnostics,
+        marks: BTreeMap<String, String>,
+        hidden: BTreeSet<String>,
+    ) -> Self {
         Self {
             places: Some(Box::new(places)),
+            marks,
             hidden,
         }
     }
@@ -157,7 +171,12 @@ impl TestPlaces {
 impl GatewayConfig {
     /// Whether nothing may be told of what became of a test's request: it has values from outside its file.
     pub(crate) fn conceals(&self, test: &str) -> bool {
-        self.test_places.hidden.contains(test)
+        self.is_from_outside(test, TestPart::Request)
+    }
+
+    /// Whether this part of a test has values from outside its file.
+    pub(super) fn is_from_outside(&self, test: &str, part: TestPart<'_>) -> bool {
+        self.test_places.hidden.contains(&part.mark(test))
     }
 
     /// Tells of tests that fail, each at its place.
@@ -172,9 +191,9 @@ impl GatewayConfig {
             told.texts = places.texts.clone();
         }
         for failure in failures {
-            let mark = failure.part.mark(failure.test);
+            let number = self.test_places.marks.get(&failure.part.mark(failure.test));
             let mut noted = places.iter().flat_map(|places| places.iter());
-            let noted = noted.find(|noted| noted.message == mark);
+            let noted = noted.find(|noted| Some(&noted.message) == number);
             told.push(Diagnostic {
                 severity: code.severity(),
                 code,

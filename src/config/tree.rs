@@ -100,6 +100,10 @@ impl Node {
 
     /// Marks it, and all that is in it, as coming from outside.
     pub(crate) fn hide(&mut self) {
+        // All that is in it is then, too.
+        if self.origin == Origin::Hidden {
+            return;
+        }
         self.origin = Origin::Hidden;
         match &mut self.kind {
             Kind::List(list) => list.items.iter_mut().for_each(Node::hide),
@@ -109,6 +113,16 @@ impl Node {
                 .for_each(|entry| entry.value.hide()),
             _ => {}
         }
+    }
+
+    /// Whether it, or something in it, comes from outside.
+    pub(crate) fn has_hidden(&self) -> bool {
+        self.origin == Origin::Hidden
+            || match &self.kind {
+                Kind::List(list) => list.items.iter().any(Node::has_hidden),
+                Kind::Map(map) => map.entries.values().any(|entry| entry.value.has_hidden()),
+                _ => false,
+            }
     }
 
     /// How many levels of lists and maps it has.
@@ -174,19 +188,21 @@ impl Map {
         };
         let name = slot.key().clone();
         let there = slot.into_mut();
-        match (&mut there.value.kind, value.kind, form) {
+        let Node { kind, at, origin } = value;
+        match (&mut there.value.kind, kind, form) {
             (Kind::Map(map), Kind::Map(more), Form::Labelled) => {
                 for (key, entry) in more.entries {
                     map.add(key, entry.key_at, entry.value, Form::Block, problems);
                 }
             }
             (Kind::List(list), kind, Form::Block) if list.blocks => {
-                list.items.push(Node::new(kind, value.at));
+                list.items.push(Node { kind, at, origin });
             }
             (Kind::Map(_), kind, Form::Block) => {
-                let first = std::mem::replace(&mut there.value, Node::stand_in(value.at));
+                let second = Node { kind, at, origin };
+                let first = std::mem::replace(&mut there.value, Node::stand_in(at));
                 let at = first.at;
-                let items = vec![first, Node::new(kind, value.at)];
+                let items = vec![first, second];
                 there.value = Node::new(
                     Kind::List(List {
                         items,

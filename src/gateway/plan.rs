@@ -7,8 +7,9 @@ mod shown;
 
 use super::{Gateway, Shared};
 use crate::compile::{self, Kept};
-use crate::config::GatewayConfig;
+use crate::config::{GatewayConfig, Redactor};
 use crate::error::Result;
+use crate::stack::visible::Visible;
 use names::Names;
 use pair::Pair;
 use serde::Serialize;
@@ -73,13 +74,14 @@ impl fmt::Display for Plan {
                 Action::Changed => '~',
                 Action::Removed => '-',
             };
-            write!(f, "{sign} {}", change.block)?;
+            // Names may be those of a gateway elsewhere, that nobody has checked.
+            write!(f, "{sign} {}", Visible(&change.block))?;
             if !change.keys.is_empty() {
-                write!(f, ": {}", change.keys.join(", "))?;
+                write!(f, ": {}", Visible(&change.keys.join(", ")))?;
             }
             writeln!(f)?;
             for effect in &change.effects {
-                writeln!(f, "    {effect}")?;
+                writeln!(f, "    {}", Visible(effect))?;
             }
         }
         Ok(())
@@ -105,7 +107,11 @@ impl Gateway {
     pub fn plan_against(shown: &Value, new: &GatewayConfig) -> Result<Plan> {
         let gateway = Self::new(new.clone())?;
         let running = GatewayConfig::from_shown(shown)?;
-        let new = new.as_shown()?;
+        let secrets = compile::secrets(new);
+        let new = new.as_shown(Redactor {
+            url: &|url| secrets.of_url(url),
+            header: &|name, value| secrets.of_header(name, value),
+        })?;
         let (before, after) = shown::stand_ins(&running, &new);
         gateway.shared.plan((&running, &new), (&before, &after))
     }

@@ -10,6 +10,10 @@ use tokio::time::{Instant, timeout_at};
 const CONCEALED: &str =
     "found another, which is not shown, for the request has values from outside this file";
 
+/// In place of what is wrong with a request.
+const UNASKABLE: &str =
+    "it cannot be asked; why is not shown, for the request has values from outside this file";
+
 /// How long all tests of a configuration may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -62,6 +66,9 @@ async fn run<'c>(config: &'c GatewayConfig, explainer: &Explainer) -> Vec<TestFa
         };
         match timeout_at(deadline, told).await {
             Ok(Ok(told)) => judge(name, test, &told, config, &mut failures),
+            Ok(Err(_)) if config.conceals(name) => {
+                failures.push(at_url(name, UNASKABLE.to_owned()))
+            }
             Ok(Err(error)) => failures.push(at_url(name, error.to_string())),
             Err(_) => {
                 let message = "it is not run: the tests take longer than 10 seconds".to_owned();

@@ -4,6 +4,7 @@ use super::body::{BodyTimeouts, RequestBody, ResponseBody, Running};
 use super::door::Door;
 use super::exchanges::Exchanges;
 use super::extended_connect::{self, ExtendedConnect};
+use super::head::too_many_fields;
 use super::upgrade;
 use crate::stack::arrival::introduce;
 use crate::stack::drain::Notice;
@@ -71,14 +72,10 @@ where
         }
         // HTTP/1's parser has counted them, HTTP/2's has not.
         let mut reason = reason::HEAD_TOO_LARGE;
-        let mut refusal = (request.headers().len() > self.max_headers).then(|| {
-            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let refused = too_many_fields(request.headers(), self.max_headers);
+        let mut refusal = refused.map(|(status, message)| {
             let shape = Shape::of(request.headers());
-            Box::new(reject(
-                status,
-                "the request has too many header fields",
-                shape,
-            ))
+            Box::new(reject(status, message, shape))
         });
         disarm(request.headers_mut());
         let upgrade = match request.body().is_end_stream() {

@@ -8,6 +8,7 @@ mod exchange;
 mod exchanges;
 mod extended_connect;
 mod guard;
+mod head;
 pub mod http_server;
 pub mod listener;
 mod patience;

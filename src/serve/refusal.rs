@@ -23,7 +23,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    fn status(self) -> StatusCode {
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Malformed(_) | Self::NotSpoken(_) => StatusCode::BAD_REQUEST,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -32,7 +32,7 @@ impl Refusal {
         }
     }
 
-    fn message(self) -> &'static str {
+    pub(super) fn message(self) -> &'static str {
         match self {
             Self::Malformed(what) | Self::NotSpoken(what) => what,
             Self::TargetTooLong => "the request target is too long",

@@ -20,6 +20,7 @@ mod socket;
 mod turned_away;
 pub mod udp;
 pub mod upgrade;
+pub mod visible;
 
 pub use log_field::LogField;
 pub use next::Next;

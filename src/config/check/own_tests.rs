@@ -8,7 +8,7 @@ use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostics, Problem};
 use crate::config::source::At;
 use crate::config::test::{NO_ROUTER, TestPart, TestPlaces};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// More tests than this are not run before each reload.
 const MAX_TESTS: usize = 1000;
@@ -92,23 +92,30 @@ impl GatewayConfig {
     /// Notes where the tests stand, to tell of those that fail.
     pub(in crate::config) fn note_test_places(&mut self, tree: Tree<'_>, secrets: &[At]) {
         let mut places = Vec::new();
+        let mut marks = BTreeMap::new();
         let mut hidden = BTreeSet::new();
         for (name, test) in &self.tests {
             let mut note = |part: TestPart<'_>, path: &[Key<'_>]| {
-                let mut problem = Problem::new(Code::FailedTest, part.mark(name));
+                let number = places.len().to_string();
+                let mut problem = Problem::new(Code::FailedTest, number.as_str());
                 problem.at = tree.look(path).flatten();
                 places.push(problem);
+                marks.insert(part.mark(name), number);
             };
-            let url = keys!["test", name, "request", "url"];
-            let mut headers = test.request.headers.keys();
-            let is_hidden = tree.hidden(&url).is_some()
-                || headers.any(|header| {
-                    let value = keys!["test", name, "request", "headers", header];
-                    tree.hidden(&value).is_some()
-                });
-            if is_hidden {
-                hidden.insert(name.clone());
+            let mut hide = |part: TestPart<'_>, path: &[Key<'_>]| {
+                if tree.has_hidden(path) {
+                    hidden.insert(part.mark(name));
+                }
+            };
+            hide(TestPart::Request, &keys!["test", name, "request"]);
+            for key in ["url", "method", "sni"] {
+                hide(TestPart::Of(key), &keys!["test", name, "request", key]);
             }
+            for header in test.expect.headers.keys() {
+                let path = keys!["test", name, "expect", "headers", header];
+                hide(TestPart::Header(header), &path);
+            }
+            let url = keys!["test", name, "request", "url"];
             note(TestPart::Url, &url);
             for key in ["router", "service", "status"] {
                 note(TestPart::Expect(key), &keys!["test", name, "expect", key]);
@@ -119,8 +126,8 @@ impl GatewayConfig {
             }
         }
         if !places.is_empty() {
-            self.test_places =
-                TestPlaces::new(Diagnostics::new(places, tree.files, secrets), hidden);
+            let places = Diagnostics::new(places, tree.files, secrets);
+            self.test_places = TestPlaces::new(places, marks, hidden);
         }
     }
 }

@@ -177,28 +177,39 @@ impl Tree<'_> {
 
     /// A value that comes from outside the files, and must not be printed.
     pub(super) fn hidden(&self, path: &[Key<'_>]) -> Option<&Node> {
-        let mut kind: Option<&Kind> = None;
+        let mut outer = None;
         for key in path {
-            let node = match (key, kind) {
-                (Key::Name(name), None) => self.root.entries.get(*name).map(|entry| &entry.value),
-                (Key::Name(name), Some(Kind::Map(map))) => {
-                    map.entries.get(*name).map(|entry| &entry.value)
-                }
-                (Key::Index(index), Some(Kind::List(list))) => list
-                    .items
-                    .iter()
-                    .filter(|item| !item.is_stand_in())
-                    .nth(*index),
-                // A list of one, written as a block.
-                (Key::Index(_), Some(Kind::Map(_))) => continue,
-                _ => None,
-            };
-            match node {
-                Some(node) if node.origin == Origin::Hidden => return Some(node),
-                Some(node) => kind = Some(&node.kind),
-                None => return None,
+            let node = self.within(outer, key)?;
+            if node.origin == Origin::Hidden {
+                return Some(node);
             }
+            outer = Some(node);
         }
         None
+    }
+
+    /// Whether a value, or something in it, comes from outside the files.
+    pub(super) fn has_hidden(&self, path: &[Key<'_>]) -> bool {
+        let mut steps = path.iter();
+        let found = steps.try_fold(None, |outer, key| self.within(outer, key).map(Some));
+        found.flatten().is_some_and(Node::has_hidden)
+    }
+
+    /// The node that a key leads to, from the root or from `outer`.
+    fn within<'n>(&'n self, outer: Option<&'n Node>, key: &Key<'_>) -> Option<&'n Node> {
+        match (key, outer.map(|outer| &outer.kind)) {
+            (Key::Name(name), None) => self.root.entries.get(*name).map(|entry| &entry.value),
+            (Key::Name(name), Some(Kind::Map(map))) => {
+                map.entries.get(*name).map(|entry| &entry.value)
+            }
+            (Key::Index(index), Some(Kind::List(list))) => list
+                .items
+                .iter()
+                .filter(|item| !item.is_stand_in())
+                .nth(*index),
+            // A list of one, written as a block.
+            (Key::Index(_), Some(Kind::Map(_))) => outer,
+            _ => None,
+        }
     }
 }

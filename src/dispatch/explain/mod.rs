@@ -3,6 +3,7 @@
 //! It goes through the dispatcher and the stack of its route as every request does, in a
 //! [rehearsal](a3s_layers::rehearsal): nothing of it is sent, counted, logged or remembered.
 
+mod head;
 mod question;
 mod redact;
 mod rehearse;
@@ -10,6 +11,7 @@ mod seen;
 mod story;
 mod text;
 
+pub use head::HeadJudge;
 pub use question::{MAX_FIELD_BYTES, MAX_FIELDS, MAX_URL, Question, Unaskable};
 pub use redact::Secrets;
 pub use story::{
@@ -57,6 +59,8 @@ pub struct Stage {
     pub trusted_proxies: TrustedProxies,
     /// Who is let in, if not everybody is.
     pub allow: Option<AllowLayer>,
+    /// What it refuses of requests by their heads.
+    pub head: Option<HeadJudge>,
     /// What it leads to.
     pub serves: Serves,
     /// What is known of its routers, by name.

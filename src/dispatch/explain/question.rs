@@ -1,5 +1,6 @@
 //! What is asked: a request, or a connection, as a client would send it.
 
+use super::redact::shown;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Uri};
@@ -80,10 +81,10 @@ impl Question {
     /// # Errors
     /// It is no method, or no URL.
     pub fn new(method: &str, url: &str) -> Result<Self, Unaskable> {
-        let cut = |text: &str| text.chars().take(40).collect::<String>();
         let uri = uri(url)?;
-        let method =
-            Method::from_bytes(method.as_bytes()).map_err(|_| Unaskable::Method(cut(method)))?;
+        let written = method;
+        let method = Method::from_bytes(written.as_bytes())
+            .map_err(|_| Unaskable::Method(shown(&written.chars().take(40).collect::<String>())))?;
         let target = uri.path_and_query().cloned();
         let scheme = uri.scheme_str().filter(|_| url.contains("://"));
         Ok(Self {
@@ -107,7 +108,7 @@ impl Question {
         let (name, value) =
             (line.split_once(':')).ok_or(Unaskable::Header("write it as `Name: value`"))?;
         let name: HeaderName =
-            (name.trim().parse()).map_err(|_| Unaskable::Header("the name is not one of HTTP"))?;
+            (name.parse()).map_err(|_| Unaskable::Header("the name is not one of HTTP"))?;
         let value: HeaderValue = (value.trim().parse())
             .map_err(|_| Unaskable::Header("the value has characters that no header can carry"))?;
         if [TRANSFER_ENCODING, CONTENT_LENGTH].contains(&name) {

@@ -33,6 +33,21 @@ impl Secrets {
         Self(redaction.and_with(&TELLING))
     }
 
+    /// A URL without them, however long it is.
+    pub fn of_url(&self, url: &str) -> String {
+        let (text, redaction) = (url.as_bytes(), &self.0);
+        Target { text, redaction }.to_string()
+    }
+
+    /// The value of a field without them, by its name.
+    pub fn of_header(&self, name: &str, value: &str) -> String {
+        let name = HeaderName::try_from(name);
+        match name.is_ok_and(|name| self.0.hides_header(&name)) {
+            true => MASK.to_owned(),
+            false => self.of_url(value),
+        }
+    }
+
     /// The value of a field; a URL in it tells no more than one elsewhere.
     pub(super) fn header(&self, name: &HeaderName, value: &HeaderValue) -> String {
         match value.is_sensitive() || self.0.hides_header(name) {

@@ -175,14 +175,27 @@ impl Stage {
         secrets: &Secrets,
         told: &mut Explanation,
     ) {
+        let target = Uri::from(question.target.clone());
+        let fields = question.fields();
+        let refused =
+            (self.head.as_ref()).and_then(|head| head.refuses(&question.method, &target, &fields));
+        if let Some((status, reason)) = refused {
+            told.answer = Some(Answer {
+                by: "gateway",
+                status: Some(status.as_u16()),
+                reason: Some(reason.to_owned()),
+                headers: Vec::new(),
+            });
+            return;
+        }
         let peer = self.peer(table, question);
         let journal = Journal::rehearsal();
         let arrived = || {
             let mut request = Request::new(Body::empty());
             *request.method_mut() = question.method.clone();
-            *request.uri_mut() = Uri::from(question.target.clone());
+            *request.uri_mut() = target.clone();
             *request.version_mut() = Version::HTTP_11;
-            *request.headers_mut() = question.fields();
+            *request.headers_mut() = fields.clone();
             disarm(request.headers_mut());
             introduce(&mut request, &peer);
             request.extensions_mut().insert(journal.clone());
