@@ -47,7 +47,7 @@ fn write(
 }
 
 /// Whether a character does something to others: controls, separators of lines, and marks of direction (UAX 9, 2).
-fn moves(char: char) -> bool {
+pub fn moves(char: char) -> bool {
     match char {
         '\t' => false,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {

@@ -1,6 +1,7 @@
 //! The JSON of a line, written straight into its buffer: a line is on the path of each request, and by way of serde
 //! and `Display` it cost five times as much (`benches/README.md`).
 
+use crate::stack::visible::moves;
 use std::fmt::Display;
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -103,7 +104,7 @@ impl Json<'_> {
             '\n' => self.0.extend_from_slice(br"\n"),
             '\r' => self.0.extend_from_slice(br"\r"),
             '\t' => self.0.extend_from_slice(br"\t"),
-            _ if is_deceptive(char) => {
+            _ if moves(char) => {
                 // Writing into a Vec does not fail, and each of them has four digits.
                 let _ = write!(self.0, "\\u{:04x}", u32::from(char));
             }
@@ -121,14 +122,6 @@ fn is_plain(text: &[u8]) -> bool {
     text.iter().fold(true, |is_plain, byte| {
         is_plain & (0x20..0x7f).contains(byte) & (*byte != b'"') & (*byte != b'\\')
     })
-}
-
-/// What ends a line for some readers, or changes the order in which a terminal shows what follows (Unicode Standard
-/// Annex 9, 2), or its state.
-fn is_deceptive(char: char) -> bool {
-    char.is_control()
-        || matches!(char,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -153,7 +146,7 @@ mod tests {
         #[test]
         fn as_is_any_text(text in "\\PC*|.*") {
             let json = written(|json| json.string(text.as_bytes()));
-            prop_assert!(!json.chars().any(is_deceptive), "{}", json);
+            prop_assert!(!json.chars().any(moves), "{}", json);
             prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
         }
 
