@@ -449,6 +449,47 @@ test "by a header" {
     let (status, process) = validate(&path, &[]);
     assert_eq!(status, 1, "{process}");
     assert!(!process.stderr.contains("s3cret"), "{process}");
+    // Nor what the configuration itself has from there, unless it is of a kind that no answer shows.
+    for (block, told) in [
+        (
+            "services \"x\" {\n respond {\n headers = { X-A = join(\"\", [file(\"secret\")]) }\n }\n}",
+            "found another, which is not shown, for what answers has",
+        ),
+        (
+            "services \"x\" {\n respond {\n headers = { X-A = \"shown\" }\n }\n}",
+            "found `shown`",
+        ),
+        (
+            "services \"x\" {\n respond { }\n}\nmiddlewares \"m\" {\n type = \"headers\"\n response_headers = { X-A = \"a-${file(\"secret\")}\" }\n}",
+            "found another, which is not shown, for what answers has",
+        ),
+        (
+            "services \"x\" {\n respond { }\n}\nmiddlewares \"m\" {\n type = \"headers\"\n response_headers = { X-A = \"shown\" }\n}",
+            "found `shown`",
+        ),
+    ] {
+        let uses = match block.contains("\"m\"") {
+            true => " middlewares = [\"m\"]\n",
+            false => "",
+        };
+        let text = format!(
+            "entrypoints \"web\" {{\n address = \"127.0.0.1:0\"\n}}\n{block}\n\
+             routers \"by-rule\" {{\n rule = \"Path(`/${{file(\"secret\")}}`)\"\n service = \"x\"\n}}\n\
+             routers \"x\" {{\n rule = \"Path(`/`)\"\n service = \"x\"\n{uses}}}\n\
+             test \"it\" {{\n request {{\n url = \"http://h/\"\n }}\n expect {{\n router = \"by-rule\"\n headers = {{ X-A = \"b\" }}\n }}\n}}\n"
+        );
+        let (directory, path) = file(&text);
+        fs::write(directory.path().join("secret"), "s3cret").unwrap();
+        let (status, process) = validate(&path, &[]);
+        assert_eq!(status, 1, "{process}");
+        assert!(!process.stderr.contains("s3cret"), "{process}");
+        for told in [told, "its rule is not shown"] {
+            assert!(process.stderr.contains(told), "{told} in {process}");
+        }
+    }
+    let (_directory, path) = file(text);
+    fs::write(path.with_file_name("secret"), "s3cret").unwrap();
+    let (_, process) = validate(&path, &[]);
     for told in [
         "expected another header `location`: found another",
         "of `moved` Host(`example.com`) fails",

@@ -37,16 +37,15 @@ pub(super) async fn explain(Of(live): Of<Arc<Live>>, request: Request) -> Respon
     let told = tokio::task::spawn_blocking(move || {
         // It is over when it is done, and not when nobody waits for it any more.
         let _turn = turn;
-        told(&explainer, &question)
+        match told(&explainer, &question) {
+            Ok(told) => Json(told).into_response(),
+            Err(error) => refuse(StatusCode::BAD_REQUEST, &error),
+        }
     });
-    match told.await {
-        Ok(Ok(told)) => Json(told).into_response(),
-        Ok(Err(error)) => refuse(StatusCode::BAD_REQUEST, &error),
-        Err(_) => refuse(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the explanation has failed",
-        ),
-    }
+    told.await.unwrap_or_else(|_| {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        refuse(status, "the explanation has failed")
+    })
 }
 
 fn refuse(status: StatusCode, error: &str) -> Response {

@@ -81,7 +81,7 @@ pub use values::{
 
 pub(crate) use load::digest_now;
 pub(crate) use shown::Redactor;
-pub(crate) use test::{TestFailure, TestPart};
+pub(crate) use test::{Block, TestFailure, TestPart};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;

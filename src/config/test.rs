@@ -143,6 +143,34 @@ impl TestPart<'_> {
     }
 }
 
+/// A block by which an answer may be known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Block<'a> {
+    /// A router: its rule.
+    Router(&'a str),
+    /// A middleware.
+    Middleware(&'a str),
+    /// A service.
+    Service(&'a str),
+}
+
+impl<'a> Block<'a> {
+    /// Its section, and its name there.
+    pub(super) fn place(self) -> (&'static str, &'a str) {
+        match self {
+            Block::Router(name) => ("routers", name),
+            Block::Middleware(name) => ("middlewares", name),
+            Block::Service(name) => ("services", name),
+        }
+    }
+
+    /// What stands for it among the marks; no test has such a one.
+    pub(super) fn mark(self) -> String {
+        let (section, name) = self.place();
+        format!("\0{section}\0{name}")
+    }
+}
+
 /// What is not as it is expected.
 #[derive(Debug, Clone)]
 pub(crate) struct TestFailure<'a> {
@@ -172,6 +200,12 @@ impl GatewayConfig {
     /// Whether nothing may be told of what became of a test's request: it has values from outside its file.
     pub(crate) fn conceals(&self, test: &str) -> bool {
         self.is_from_outside(test, TestPart::Request)
+    }
+
+    /// Whether nothing may be told of what a block makes of a request: it has values from outside its file, which its
+    /// types would show.
+    pub(crate) fn conceals_block(&self, block: Block<'_>) -> bool {
+        self.test_places.hidden.contains(&block.mark())
     }
 
     /// Whether this part of a test has values from outside its file.

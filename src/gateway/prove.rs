@@ -1,6 +1,8 @@
 //! The tests of a configuration: each request is rehearsed, by the configuration as it would begin.
 
-use crate::config::{Diagnostics, GatewayConfig, NO_ROUTER, TestConfig, TestFailure, TestPart};
+use crate::config::{
+    Block, Diagnostics, GatewayConfig, NO_ROUTER, TestConfig, TestFailure, TestPart,
+};
 use crate::dispatch::explain::{Effect, Explainer, Explanation, Question, Unaskable};
 use http::HeaderName;
 use std::time::Duration;
@@ -9,6 +11,13 @@ use tokio::time::{Instant, timeout_at};
 /// In place of a value that the request may have brought with it.
 const CONCEALED: &str =
     "found another, which is not shown, for the request has values from outside this file";
+
+/// In place of a value that the configuration may have brought from elsewhere.
+const CONCEALED_ANSWER: &str =
+    "found another, which is not shown, for what answers has values from outside this file";
+
+/// In place of a rule.
+const CONCEALED_RULE: &str = "its rule is not shown, for it has values from outside this file";
 
 /// In place of what is wrong with a request.
 const UNASKABLE: &str =
@@ -121,12 +130,11 @@ fn judge<'c>(
         if told.router != wanted {
             let (wanted, came) = (name_of(&wanted), name_of(&told.router));
             let message = format!("expected the router {wanted}, found {came}");
-            let conceals = config.conceals(name);
-            fail(
-                TestPart::Expect("router"),
-                message,
-                why_not(router, told, conceals),
-            );
+            let why = match config.conceals_block(Block::Router(router)) {
+                true => Some(CONCEALED_RULE.to_owned()),
+                false => why_not(router, told, config, config.conceals(name)),
+            };
+            fail(TestPart::Expect("router"), message, why);
         }
     }
     if let Some(service) = &expect.service
@@ -173,6 +181,7 @@ fn judge<'c>(
             let came: Vec<_> = fields.map(|field| format!("`{}`", field.value)).collect();
             let came = match &*came {
                 [_, ..] if config.conceals(name) => CONCEALED.to_owned(),
+                [_, ..] if is_concealed(told, config) => CONCEALED_ANSWER.to_owned(),
                 [] => "it is not there".to_owned(),
                 came => format!("found {}", came.join(", ")),
             };
@@ -185,10 +194,29 @@ fn judge<'c>(
     }
 }
 
+/// Whether an answer may have values from outside the file.
+fn is_concealed(told: &Explanation, config: &GatewayConfig) -> bool {
+    let mut layers = told.layers.iter();
+    let mut service = told.service.iter();
+    layers.any(|layer| config.conceals_block(Block::Middleware(&layer.name)))
+        || service.any(|name| config.conceals_block(Block::Service(name)))
+}
+
 /// Why this router was not the one.
-fn why_not(router: &str, told: &Explanation, conceals: bool) -> Option<String> {
+fn why_not(
+    router: &str,
+    told: &Explanation,
+    config: &GatewayConfig,
+    conceals: bool,
+) -> Option<String> {
     let of = |name: &str| told.candidates.iter().find(|each| each.router == name);
-    let rule_of = |name: &str| of(name).map(|each| format!("its rule is {}", each.rule));
+    let rule_of = |name: &str| {
+        let judged = of(name)?;
+        Some(match config.conceals_block(Block::Router(name)) {
+            true => CONCEALED_RULE.to_owned(),
+            false => format!("its rule is {}", judged.rule),
+        })
+    };
     match (of(router), &told.router, &told.answer) {
         (Some(judged), _, _) if !judged.matches => {
             let failed = judged.failed.first()?;

@@ -7,7 +7,7 @@ use crate::config::GatewayConfig;
 use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostics, Problem};
 use crate::config::source::At;
-use crate::config::test::{NO_ROUTER, TestPart, TestPlaces};
+use crate::config::test::{Block, NO_ROUTER, TestPart, TestPlaces};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More tests than this are not run before each reload.
@@ -126,6 +126,20 @@ impl GatewayConfig {
             }
         }
         if !places.is_empty() {
+            let secret: BTreeSet<_> = secrets.iter().copied().collect();
+            let blocks = (self.routers.keys().map(|name| Block::Router(name)))
+                .chain(self.middlewares.keys().map(|name| Block::Middleware(name)))
+                .chain(self.services.keys().map(|name| Block::Service(name)));
+            for block in blocks {
+                let (section, name) = block.place();
+                let path = match block {
+                    Block::Router(_) => &keys![section, name, "rule"][..],
+                    Block::Middleware(_) | Block::Service(_) => &keys![section, name],
+                };
+                if tree.shows_hidden(path, &secret) {
+                    hidden.insert(block.mark());
+                }
+            }
             let places = Diagnostics::new(places, tree.files, secrets);
             self.test_places = TestPlaces::new(places, marks, hidden);
         }

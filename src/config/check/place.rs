@@ -2,6 +2,7 @@
 
 use crate::config::source::{At, Files};
 use crate::config::tree::{Kind, Map, Node, Origin};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// A step from a part of the configuration to one inside it.
@@ -112,6 +113,20 @@ impl Tree<'_> {
     }
 }
 
+fn shows_hidden(node: &Node, secrets: &BTreeSet<At>) -> bool {
+    if secrets.contains(&node.at) {
+        return false;
+    }
+    match &node.kind {
+        Kind::List(list) => list.items.iter().any(|item| shows_hidden(item, secrets)),
+        Kind::Map(map) => {
+            let mut entries = map.entries.values();
+            entries.any(|entry| shows_hidden(&entry.value, secrets))
+        }
+        _ => node.origin == Origin::Hidden,
+    }
+}
+
 fn is_whole(map: &Map) -> bool {
     let mut values = map.entries.values().map(|entry| &entry.value);
     map.taken.is_empty() && values.all(is_whole_value)
@@ -193,6 +208,15 @@ impl Tree<'_> {
         let mut steps = path.iter();
         let found = steps.try_fold(None, |outer, key| self.within(outer, key).map(Some));
         found.flatten().is_some_and(Node::has_hidden)
+    }
+
+    /// The same, but for what `secrets` has the places of: its types show it to nobody.
+    pub(super) fn shows_hidden(&self, path: &[Key<'_>], secrets: &BTreeSet<At>) -> bool {
+        let mut steps = path.iter();
+        let found = steps.try_fold(None, |outer, key| self.within(outer, key).map(Some));
+        found
+            .flatten()
+            .is_some_and(|node| shows_hidden(node, secrets))
     }
 
     /// The node that a key leads to, from the root or from `outer`.
