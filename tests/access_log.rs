@@ -275,7 +275,62 @@ async fn failures_of_servers_are_told_apart() {
             &log.lines(count + 1).await[count],
             json!({ "status": status, "reason": reason, "service": name, "path": format!("/{name}") }),
         );
+        // Metrics have the same word, and the server has failed as often.
+        let failures = format!("gateway_service_failures_total{{service=\"{name}\"");
+        let reasons = format!("{failures},reason=\"{reason}\"}}");
+        assert_eq!(gateway.metric(&reasons), Some(1.0), "{name}");
+        assert_eq!(
+            gateway.metric(&format!("{failures}}}")),
+            Some(1.0),
+            "{name}"
+        );
+        let server = format!("gateway_service_server_failures_total{{service=\"{name}\"}}");
+        assert_eq!(gateway.metric(&server), Some(1.0), "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_the_gateway_ends_says_so_and_an_upload_that_its_client_ends_blames_no_server()
+ {
+    // It answers with the beginning of a body when it has read a request's head, and says no more.
+    let server = Server::raw(|mut wire: Wire, _| async move {
+        while wire.try_head().await.is_some() {
+            let _ = wire
+                .try_send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello")
+                .await;
+        }
+    })
+    .await;
+    let reads = Server::http(|request: Request<Recorded>| async move {
+        let _ = http_body_util::BodyExt::collect(request.into_body()).await;
+        Response::new(Body::empty())
+    })
+    .await;
+    let log = LogFile::new();
+    let gateway = log
+        .of(Setup::to(&server))
+        .set("routers/all/timeout", "100ms")
+        .service("reads", reads.url("http"))
+        .route("reads", "Path(`/an/upload`)", "reads")
+        .start()
+        .await;
+    let mut wire = gateway.wire().await;
+    wire.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    wire.rest().await;
+    let told = json!({ "status": 200, "reason": "response_timeout" });
+    has(&log.lines(1).await[0], told);
+    let failures = r#"gateway_service_failures_total{service="backend",reason="response_timeout"}"#;
+    assert_eq!(gateway.metric(failures), Some(1.0));
+
+    let mut wire = gateway.wire().await;
+    wire.send("POST /an/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhello")
+        .await;
+    eventually("the server is asked", || !reads.seen().is_empty()).await;
+    drop(wire);
+    let lines = log.lines(2).await;
+    assert_eq!(lines[1]["service"], "reads");
+    let failures = r#"gateway_service_server_failures_total{service="reads"}"#;
+    assert_eq!(gateway.metric(failures), Some(0.0), "{}", lines[1]);
 }
 
 #[tokio::test]

@@ -568,15 +568,18 @@ async fn a_shutdown_sends_the_rest_and_waits_no_longer_than_it_may() {
     assert_eq!(collector.spans().len(), 3);
 
     let log = Log::start();
+    let asked = collector.asked().len();
     collector.set(Takes::Hangs);
     let gateway = setup.start().await;
+    // The first batch is under way when the second comes.
+    gateway.h1().await.get("/").await;
+    eventually("spans are sent", || collector.asked().len() > asked).await;
     gateway.h1().await.get("/").await;
     within("a shutdown", gateway.shutdown()).await;
-    assert_eq!(dropped(&gateway), 3.0);
-    assert!(
-        log.take()
-            .contains("spans are lost: the collector has not taken them in time")
-    );
+    assert_eq!(dropped(&gateway), 6.0);
+    let log = log.take();
+    let lost = "spans are lost: the collector has not taken them in time spans=6";
+    assert!(log.contains(lost), "{log}");
 }
 
 #[tokio::test]

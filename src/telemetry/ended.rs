@@ -41,6 +41,16 @@ impl Marks {
         );
     }
 
+    /// What failed, if anything has.
+    pub(super) fn failed(&self, outcome: &Outcome) -> Option<Failed> {
+        match (self.failure, outcome.status, outcome.failure) {
+            (None, Some(_), Some(Failure::Reset)) => Some(Failed::Cut),
+            (Some(failure), _, _) | (None, _, Some(failure)) => Some(Failed::Of(failure)),
+            (None, Some(_), None) if outcome.end == End::Failed => Some(Failed::Cut),
+            (None, _, None) => None,
+        }
+    }
+
     /// Why the exchange ended as it did, in one word; none for an ordinary answer.
     pub(super) fn reason<'a>(
         &self,
@@ -61,9 +71,27 @@ impl Marks {
             return Some(&middleware.reason);
         }
         match outcome.end {
-            End::Failed => Some(reason::RESPONSE_CUT),
+            End::Failed => self.failed(outcome).map(Failed::reason),
             End::Dropped if !self.is_bodiless => Some(reason::CLIENT_CLOSED),
             _ => self.is_refused.then_some(reason::REFUSED),
+        }
+    }
+}
+
+/// What became of an exchange that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// There was no answer of a server, or the gateway has ended it.
+    Of(Failure),
+    /// The answer broke off after its head.
+    Cut,
+}
+
+impl Failed {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Of(failure) => failure.reason(),
+            Self::Cut => reason::RESPONSE_CUT,
         }
     }
 }

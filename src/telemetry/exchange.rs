@@ -2,7 +2,7 @@
 //! so that refusals are seen as well.
 
 use super::access_log::Captured;
-use super::ended::{Ended, Marks};
+use super::ended::{Ended, Failed, Marks};
 use super::metrics::{Counts, Kind, Made, Spoken, Took, Verb};
 use super::traces::Traced;
 use super::{RouteSignals, RunningSignals};
@@ -168,8 +168,10 @@ impl Exchange {
         let service = &route.service_counts;
         service.exchanges.end(kind, &took);
         service.retried(self.journal.retries());
-        if let Some(failure) = self.marks.failure.or(outcome.failure) {
-            service.failed(failure);
+        match self.marks.failed(outcome) {
+            Some(Failed::Of(failure)) => service.failed(failure),
+            Some(Failed::Cut) => service.cut(),
+            None => {}
         }
         let made = match outcome.status {
             None => Made::Dropped,

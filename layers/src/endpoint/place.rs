@@ -86,8 +86,8 @@ impl InFlight {
 
     /// Ends it as one that failed before there was an answer, or a connection.
     pub fn fail(mut self, failure: Failure) {
-        self.endpoint.failures.fetch_add(1, Ordering::Relaxed);
         if !failure.is_of_request() {
+            self.endpoint.failures.fetch_add(1, Ordering::Relaxed);
             let (waited, now) = self.waited();
             // Where a body was awaited, nobody knows for how long.
             let is_known = self.awaits == Awaits::Answer;
@@ -162,7 +162,12 @@ impl Exchange for InFlight {
                 let failure = failure.unwrap_or(Failure::Reset);
                 match outcome.status {
                     None => self.fail(failure),
-                    Some(_) => self.blame(Fault::of(failure, true)),
+                    Some(_) => {
+                        let fault = Fault::of(failure, true);
+                        let count = u64::from(fault.is_some());
+                        self.endpoint.failures.fetch_add(count, Ordering::Relaxed);
+                        self.blame(fault);
+                    }
                 }
             }
             (End::Dropped, _) => {}

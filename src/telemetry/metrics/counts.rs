@@ -3,6 +3,7 @@
 use super::buckets::{BUCKETS, quantile};
 use super::kind::{Kind, Spoken};
 use super::slots::{Counted, Slots};
+use crate::stack::reason;
 use crate::stack::shard::{Sharded, Tally};
 use a3s_layers::error::Failure;
 use std::collections::BTreeMap;
@@ -104,12 +105,15 @@ pub struct Totals {
     pub latency: [Option<Duration>; 3],
 }
 
+const CUT: usize = Failure::ALL.len();
+
 /// The exchanges of a service, and what went wrong in them.
 #[derive(Debug)]
 pub struct ServiceCounts {
     /// Exchanges.
     pub exchanges: Counts,
-    failures: Tally<{ Failure::ALL.len() }>,
+    /// By what failed, and those of answers that broke off.
+    failures: Tally<{ CUT + 1 }>,
     retries: Tally<1>,
 }
 
@@ -127,6 +131,11 @@ impl ServiceCounts {
         self.failures.add(failure as usize);
     }
 
+    /// An answer broke off after its head.
+    pub fn cut(&self) {
+        self.failures.add(CUT);
+    }
+
     /// A request was sent once more.
     pub fn retried(&self, times: u32) {
         if times > 0 {
@@ -134,10 +143,11 @@ impl ServiceCounts {
         }
     }
 
-    /// Exchanges that failed, by what failed.
-    pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> {
-        let count = |failure: Failure| (failure, self.failures.sum(failure as usize));
-        Failure::ALL.into_iter().map(count)
+    /// Exchanges that failed, by the reason that the access log has for them.
+    pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let failed = Failure::ALL.map(|failure| (failure.reason(), failure as usize));
+        let all = failed.into_iter().chain([(reason::RESPONSE_CUT, CUT)]);
+        all.map(|(reason, index)| (reason, self.failures.sum(index)))
     }
 
     /// How often requests were sent once more.

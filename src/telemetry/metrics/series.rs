@@ -106,8 +106,8 @@ impl Metrics {
             Type::Counter,
         );
         for ((name, _), counts) in &services {
-            for (failure, count) in counts.failures().filter(|(_, count)| *count > 0) {
-                family.sample(&[("service", name), ("reason", failure.reason())], count);
+            for (reason, count) in counts.failures().filter(|(_, count)| *count > 0) {
+                family.sample(&[("service", name), ("reason", reason)], count);
             }
         }
         let mut family = out.family(

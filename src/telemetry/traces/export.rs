@@ -82,6 +82,8 @@ pub struct Exporter {
     is_full: bool,
     /// Until when it is tried again, once the queue is gone.
     until: Option<Instant>,
+    /// What was given up since.
+    given_up: usize,
 }
 
 impl Exporter {
@@ -107,6 +109,7 @@ impl Exporter {
             is_failing: false,
             is_full: false,
             until: None,
+            given_up: 0,
         };
         (Queue { waiting, sender }, exporter)
     }
@@ -128,8 +131,7 @@ impl Exporter {
     async fn export(&mut self, batch: Vec<Span>) {
         let count = batch.len();
         if self.until.is_some_and(|until| until < Instant::now()) {
-            self.waiting.spans.fetch_sub(count, Ordering::Relaxed);
-            self.waiting.counts.lose(count);
+            self.give_up(count);
             return;
         }
         let message = self.collector.message(&self.resource.request(batch));
@@ -151,15 +153,22 @@ impl Exporter {
             }
             tokio::time::sleep(pause).await;
         };
-        self.waiting.spans.fetch_sub(count, Ordering::Relaxed);
-        let counts = &self.waiting.counts;
         match sent {
             Ok(rejected) => {
-                counts.export(count - rejected);
-                counts.lose(rejected);
+                self.waiting.spans.fetch_sub(count, Ordering::Relaxed);
+                self.waiting.counts.export(count - rejected);
+                self.waiting.counts.lose(rejected);
                 self.succeed();
             }
-            Err(()) => counts.lose(count),
+            Err(()) => self.give_up(count),
+        }
+    }
+
+    fn give_up(&mut self, count: usize) {
+        self.waiting.spans.fetch_sub(count, Ordering::Relaxed);
+        self.waiting.counts.lose(count);
+        if self.receiver.is_closed() {
+            self.given_up += count;
         }
     }
 
@@ -211,10 +220,11 @@ impl Drop for Exporter {
     fn drop(&mut self) {
         self.receiver.close();
         let left = self.waiting.spans.load(Ordering::Relaxed);
-        if left > 0 {
-            self.waiting.counts.lose(left);
+        self.waiting.counts.lose(left);
+        let lost = left + self.given_up;
+        if lost > 0 {
             tracing::warn!(
-                spans = left,
+                spans = lost,
                 "spans are lost: the collector has not taken them in time"
             );
         }
