@@ -100,7 +100,8 @@ impl Endpoint {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Exchanges that failed before the head of a response; one that its client gave up is none.
+    /// Exchanges that failed before there was a whole answer; one that its client gave up, or whose request was at fault, is
+    /// none.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
