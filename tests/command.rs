@@ -175,6 +175,33 @@ fn what_only_compiling_finds_is_told_in_every_format() {
 }
 
 #[test]
+fn what_only_compiling_finds_is_told_where_it_is() {
+    let tls = MINIMAL.replace(
+        "servers  = [{ url = \"http://127.0.0.1:8001\" }]",
+        "servers = [{ url = \"https://127.0.0.1:8001\" }]\n    tls {\n      ca_file = \"ca.pem\"\n    }",
+    );
+    let log = format!("access_log {{\n  file = \"nowhere/a.log\"\n}}\n{MINIMAL}");
+    for (text, line, column, excerpt) in [
+        (&tls, None, 5, "    tls {"),
+        (&log, Some(2), 10, "  file = \"nowhere/a.log\""),
+    ] {
+        let (directory, path) = file(text);
+        fs::write(directory.path().join("ca.pem"), "no certificate").unwrap();
+        let (status, process) = validate(&path, &["--format", "json"]);
+        assert_eq!(status, 1, "{process}");
+        let problems: Value = serde_json::from_str(&process.stdout).unwrap();
+        let problem = &problems[0];
+        assert_eq!(problem["code"], "E018", "{process}");
+        assert_eq!(problem["column"], column, "{process}");
+        if let Some(line) = line {
+            assert_eq!(problem["line"], line, "{process}");
+        }
+        let (_, process) = validate(&path, &[]);
+        assert!(process.stderr.contains(excerpt), "{process}");
+    }
+}
+
+#[test]
 fn a_line_of_a_file_of_keys_is_told_where_the_file_is_named() {
     let (directory, path) = file(&format!(
         "{}\nmiddlewares \"keys\" {{\n  type = \"api-key\"\n  keys_file = \"keys\"\n}}\n",

@@ -168,3 +168,27 @@ fn a_reader_has_nothing_to_say_against_the_pages() {
     let output = gateway(&["man", "--out", "/no/such/directory"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
+
+#[test]
+fn only_a_gateway_heeds_what_a_configuration_says_of_the_log() {
+    let help = printed(&["validate", "--help"]);
+    let words: Vec<_> = help.split_whitespace().collect();
+    let help = words.join(" ");
+    assert!(
+        help.contains("else info, or where a gateway runs what its configuration says"),
+        "{help}"
+    );
+}
+
+#[test]
+fn usage_asks_for_no_more_than_has_to_be_there() {
+    for (verb, expected) in [
+        ("explain", "a3s-gateway explain [OPTIONS] [METHOD] <URL>\n"),
+        ("plan", "a3s-gateway plan [OPTIONS] --against <PATH|URL>\n"),
+    ] {
+        let output = gateway(&[verb, "--config", "gateway.hcl"]);
+        assert_eq!(output.status.code(), Some(2));
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(&format!("Usage: {expected}")), "{told}");
+    }
+}

@@ -27,11 +27,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 struct Command {
     #[command(flatten)]
     config: ConfigArgs,
-    /// What is logged: error, warn, info, debug or trace, or a filter such as `info,a3s_gateway=debug`; else what the
-    /// configuration says, or info.
+    /// What is logged: error, warn, info, debug or trace, or a filter such as `info,a3s_gateway=debug`; else info, or
+    /// where a gateway runs what its configuration says.
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<LogLevel>,
-    /// How the log is written, on standard error; else as the configuration says, or as text.
+    /// How the log is written, on standard error; else as text, or where a gateway runs as its configuration says.
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
     #[command(subcommand)]
@@ -52,7 +52,11 @@ enum Verb {
         deny_warnings: bool,
     },
     /// Tell what would become of a request, and send nothing. Exit status 0 where a router was found, 1 where none.
-    #[command(allow_missing_positional = true, after_help = EXPLAIN_EXAMPLES)]
+    #[command(
+        allow_missing_positional = true,
+        override_usage = "a3s-gateway explain [OPTIONS] [METHOD] <URL>",
+        after_help = EXPLAIN_EXAMPLES
+    )]
     Explain {
         #[command(flatten)]
         config: ConfigArgs,
@@ -62,7 +66,10 @@ enum Verb {
     /// Tell what a reload would change, and what it would keep.
     ///
     /// Exits with 0 where nothing changes, 2 where something does, 1 where one of the two could not run, or is not known.
-    #[command(after_help = PLAN_EXAMPLES)]
+    #[command(
+        override_usage = "a3s-gateway plan [OPTIONS] --against <PATH|URL>",
+        after_help = PLAN_EXAMPLES
+    )]
     Plan {
         #[command(flatten)]
         config: ConfigArgs,

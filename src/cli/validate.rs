@@ -1,8 +1,8 @@
 //! `validate`: what a start would check, without a start.
 
 use super::{Exit, Format, complain, say, say_json};
-use a3s_gateway::Gateway;
-use a3s_gateway::config::{Code, Diagnostic, Loaded, Place, Source, load};
+use a3s_gateway::config::{Loaded, Source, load};
+use a3s_gateway::{Error, Gateway};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -16,8 +16,11 @@ pub(super) fn validate(source: &Source, format: Format, deny_warnings: bool) -> 
     match loaded.config.as_ref().map(Gateway::test) {
         Some(Ok(failed)) => loaded.diagnostics.extend(&failed),
         Some(Err(error)) => {
-            let problem = unusable(&source.path, error.to_string());
-            loaded.diagnostics.push(problem);
+            let part = match &error {
+                Error::Compile(error) => error.part(),
+                _ => Vec::new(),
+            };
+            loaded.refuse(&part, error.to_string());
         }
         None => {}
     }
@@ -44,25 +47,6 @@ pub(super) fn validate(source: &Source, format: Format, deny_warnings: bool) -> 
         ));
     }
     Exit::Done
-}
-
-fn unusable(path: &Path, message: String) -> Diagnostic {
-    Diagnostic {
-        severity: Code::Unusable.severity(),
-        code: Code::Unusable,
-        message,
-        place: Some(Place {
-            file: path.to_owned(),
-            line: 0,
-            column: 0,
-            span: 0..0,
-            label: None,
-        }),
-        label: None,
-        help: None,
-        also: Vec::new(),
-        example: None,
-    }
 }
 
 /// Loads a configuration that can be read at all.

@@ -236,6 +236,20 @@ pub enum CompileError {
     Invalid(String),
 }
 
+impl CompileError {
+    /// The way to the part of the configuration that it is about; empty where that is the whole.
+    pub fn part(&self) -> Vec<&str> {
+        match self {
+            Self::Tls { service, .. } => vec!["services", service, "load_balancer", "tls"],
+            Self::Entrypoint { entrypoint, .. } => vec!["entrypoints", entrypoint],
+            Self::Middleware { middleware, .. } => vec!["middlewares", middleware],
+            Self::AccessLog { .. } => vec!["access_log", "file"],
+            Self::Tracing { .. } => vec!["tracing"],
+            Self::Invalid(_) => Vec::new(),
+        }
+    }
+}
+
 /// Makes the services of `config`, with everything that `kept` already has of them.
 pub fn compile(config: &GatewayConfig, kept: &Kept) -> Result<Compiled, CompileError> {
     let services = upstream::services(config, kept)?;

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration: problems as they are found, and diagnostics as they are shown.
 
 use super::code::{Code, Severity};
+use super::excerpt::Text;
 use super::source::{At, Files};
 use crate::rule::Example;
 use crate::stack::visible::Visible;
@@ -93,7 +94,7 @@ impl fmt::Display for Diagnostic {
 pub struct Diagnostics {
     pub(super) list: Vec<Diagnostic>,
     /// The texts to show, secrets blotted out.
-    pub(super) texts: BTreeMap<PathBuf, Arc<str>>,
+    pub(super) texts: BTreeMap<PathBuf, Arc<Text>>,
 }
 
 impl Diagnostics {
@@ -130,6 +131,11 @@ impl Diagnostics {
     /// Adds all of `other`.
     pub fn extend(&mut self, other: &Diagnostics) {
         self.list.extend(other.list.iter().cloned());
+        self.keep_texts(other);
+    }
+
+    /// Has the texts of `other` to show, too.
+    pub(super) fn keep_texts(&mut self, other: &Diagnostics) {
         let texts = other.texts.iter();
         self.texts
             .extend(texts.map(|(path, text)| (path.clone(), Arc::clone(text))));
@@ -149,7 +155,14 @@ impl Diagnostics {
             {
                 diagnostics.keep_text(at.file, files, secrets);
             }
-            diagnostics.push(problem.place(files));
+            let mut diagnostic = problem.place(files);
+            let places = diagnostic.place.iter_mut();
+            for place in places.chain(&mut diagnostic.also) {
+                if let Some(text) = diagnostics.texts.get(&place.file) {
+                    place.span = text.told(place.span.clone());
+                }
+            }
+            diagnostics.push(diagnostic);
         }
         diagnostics
     }
@@ -159,18 +172,9 @@ impl Diagnostics {
         if self.texts.contains_key(&source.path) {
             return;
         }
-        let mut text = source.text.clone();
-        for secret in secrets.iter().filter(|at| at.file == file) {
-            // Byte for byte, so that every other place stays where it is; the quotes may stay.
-            let len = text.get(secret.span()).map_or(0, str::len);
-            if len > 2 {
-                text.replace_range(
-                    secret.start as usize + 1..secret.end as usize - 1,
-                    &"*".repeat(len - 2),
-                );
-            }
-        }
-        self.texts.insert(source.path.clone(), text.into());
+        let secrets = secrets.iter().filter(|at| at.file == file);
+        let text = Text::new(&source.text, secrets.map(|at| at.span()));
+        self.texts.insert(source.path.clone(), Arc::new(text));
     }
 }
 

@@ -10,6 +10,7 @@ use super::read::{MAX_PROBLEMS, Sections};
 use super::source::{At, Files};
 use super::syntax;
 use super::tree::Map;
+use super::trial::Tried;
 use super::walk::Scope;
 use super::{GatewayConfig, ProvidersConfig, TlsConfig};
 use hcl_edit::structure::Body;
@@ -45,6 +46,10 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
     /// What keeps a gateway from starting with it, though one that runs may go on with it.
     pub(super) unusable: Diagnostics,
+    /// What there is to say about middlewares of types that are not the gateway's own.
+    pub(super) unknown: Diagnostics,
+    /// Where the parts stand that only a start tries.
+    pub(super) tried: Tried,
     /// Every file that was read, or could not be.
     pub files: Vec<PathBuf>,
     /// Every directory whose `*.hcl` were read, or would have been if it were there.
@@ -226,6 +231,7 @@ fn finish(
     };
     let mut config = None;
     let mut unusable = Vec::new();
+    let mut unknown = Diagnostics::default();
     if complete {
         let mut sections = Sections {
             context: &context,
@@ -242,22 +248,27 @@ fn finish(
         let found = read.problems(Some(tree), whole, true);
         problems.extend(found.all);
         unusable = found.unusable;
+        read.note_unknown_types(tree, &context.secrets.borrow());
+        read.unknown_types(&[], &mut unknown);
         config = Some(read).filter(|_| !problems.iter().any(is_error));
     }
     let secrets = context.secrets.into_inner();
+    let mut tried = Tried::default();
     if let Some(config) = &mut config {
         let tree = Tree {
             root: &root,
             files: &files,
         };
-        config.note_unknown_types(tree, &secrets);
         config.note_test_places(tree, &secrets);
+        tried = Tried::new(config, tree, &secrets);
     }
     input.read.append(&mut evaluator.read);
     limit(&mut problems);
     limit(&mut unusable);
     Loaded {
         config,
+        unknown,
+        tried,
         unusable: Diagnostics::new(unusable, &files, &secrets),
         diagnostics: Diagnostics::new(problems, &files, &secrets),
         digest: read_digest(&mut input.read),

@@ -9,6 +9,7 @@ mod diagnostic;
 mod dns;
 mod entrypoint;
 mod eval;
+mod excerpt;
 mod fault;
 mod files;
 mod format;
@@ -35,6 +36,7 @@ mod tls;
 mod token;
 mod traces;
 mod tree;
+mod trial;
 mod values;
 mod walk;
 
@@ -216,11 +218,9 @@ impl FromStr for GatewayConfig {
 impl Loaded {
     /// Refuses middlewares of types that are not the gateway's own: for a program that brings none with it.
     pub fn without_custom_types(mut self) -> Self {
-        if let Some(config) = &self.config {
-            config.unknown_types(&[], &mut self.diagnostics);
-            if self.diagnostics.has_errors() {
-                self.config = None;
-            }
+        self.diagnostics.extend(&self.unknown);
+        if self.unknown.has_errors() {
+            self.config = None;
         }
         self
     }

@@ -68,12 +68,8 @@ impl Diagnostics {
             return group.element(Origin::path(path));
         };
         // Only the line itself is handed over: a large file is not searched again for each problem.
-        let start = text[..place.span.start].rfind('\n').map_or(0, |at| at + 1);
-        let line = text[start..].split('\n').next().unwrap_or_default();
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        let from = (place.span.start - start).min(line.len());
-        let to = (place.span.end - start).clamp(from, line.len());
-        let mark: Annotation<'a> = kind.span(from..to).label(label);
+        let (line, mark) = text.line(place.span.clone());
+        let mark: Annotation<'a> = kind.span(mark).label(label);
         let snippet = Snippet::source(line).path(path).line_start(place.line);
         group.element(snippet.annotation(mark))
     }
@@ -135,11 +131,8 @@ impl Diagnostics {
             "physicalLocation": { "artifactLocation": { "uri": uri(&place.file.to_string_lossy()) } },
         });
         if place.line > 0 {
-            let marked = (self.texts.get(&place.file))
-                .and_then(|text| text.get(place.span.clone()))
-                .map_or(0, |text| {
-                    text.split('\n').next().unwrap_or_default().chars().count()
-                });
+            let marked =
+                (self.texts.get(&place.file)).map_or(0, |text| text.width(place.span.clone()));
             location["physicalLocation"]["region"] = json!({
                 "startLine": place.line,
                 "startColumn": place.column,

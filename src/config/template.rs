@@ -1,10 +1,12 @@
 //! Templates: `"a ${b} c"`, `%{ if }`, `%{ for }`, and the `~` that eats white space.
 
 use super::code::Code;
+use super::diagnostic::Problem;
 use super::eval::{Evaluator, as_text};
 use super::source::At;
 use super::tree::{Kind, Node, Origin};
 use hcl_edit::Span;
+use hcl_edit::expr::Expression;
 use hcl_edit::template::{Directive, Element, Interpolation, Strip};
 
 /// What a template has written so far.
@@ -49,6 +51,9 @@ impl Evaluator<'_> {
     ) -> Node {
         let elements: Vec<_> = elements.collect();
         if let ([Element::Interpolation(only)], true) = (elements.as_slice(), quoted) {
+            if self.is_group(only, at) {
+                return Node::stand_in(at);
+            }
             let value = self.part(&only.expr, at);
             return Node {
                 at,
@@ -78,13 +83,8 @@ impl Evaluator<'_> {
             match element {
                 Element::Literal(text) if text.contains('\0') => {
                     let at = text.span().map_or(at, |span| At::new(at.file, span));
-                    self.problems.push(
-                        super::diagnostic::Problem::new(
-                            Code::InvalidValue,
-                            "a string has no NUL in it",
-                        )
-                        .at(at),
-                    );
+                    self.problems
+                        .push(Problem::new(Code::InvalidValue, "a string has no NUL in it").at(at));
                     out.broken = true;
                 }
                 Element::Literal(text) => out.literal(text),
@@ -98,7 +98,27 @@ impl Evaluator<'_> {
         }
     }
 
+    /// Whether it is a number as it is: a group of a regular expression, as others write it. That is told.
+    fn is_group(&mut self, interpolation: &Interpolation, at: At) -> bool {
+        let Expression::Number(number) = &interpolation.expr else {
+            return false;
+        };
+        let at = interpolation
+            .span()
+            .map_or(at, |span| At::new(at.file, span));
+        let number = number.value();
+        let message = format!("`${{{number}}}` is HCL's way to write `{number}`");
+        let help = format!("write `$${{{number}}}` for the group of a regular expression");
+        let problem = Problem::new(Code::Expression, message).at(at).help(help);
+        self.problems.push(problem);
+        true
+    }
+
     fn interpolation(&mut self, interpolation: &Interpolation, at: At, out: &mut Output) {
+        if self.is_group(interpolation, at) {
+            out.broken = true;
+            return;
+        }
         out.before(interpolation.strip);
         let value = self.eval(&interpolation.expr, at);
         out.after(interpolation.strip);
@@ -112,9 +132,8 @@ impl Evaluator<'_> {
                 out.broken = true;
                 if !value.is_stand_in() {
                     let message = format!("{} cannot be part of a text", value.what());
-                    self.problems.push(
-                        super::diagnostic::Problem::new(Code::Expression, message).at(value.at),
-                    );
+                    self.problems
+                        .push(Problem::new(Code::Expression, message).at(value.at));
                 }
             }
         }

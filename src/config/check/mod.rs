@@ -146,7 +146,9 @@ impl Check<'_> {
 
     fn entrypoints(&mut self) {
         let config = self.config;
-        if config.entrypoints.is_empty() {
+        let is_there = |tree: &Tree<'_>| !tree.is_empty(&keys!["entrypoints"]);
+        // One that could not be read is told of.
+        if config.entrypoints.is_empty() && !self.tree.as_ref().is_some_and(is_there) {
             let problem = Problem::new(
                 Code::NoEntrypoint,
                 "there is no entrypoint: nothing would listen",

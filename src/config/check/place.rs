@@ -57,7 +57,7 @@ pub(crate) struct Tree<'a> {
 impl Tree<'_> {
     /// The place of a part; of the nearest part around it where it is not written. None where something on the way was
     /// taken out or stood in for: its problem is known, and one that follows from it would only confuse.
-    pub(super) fn look(&self, path: &[Key<'_>]) -> Option<Option<At>> {
+    pub(in crate::config) fn look(&self, path: &[Key<'_>]) -> Option<Option<At>> {
         let mut at = None;
         let mut map = Some(self.root);
         let mut list: Option<&[_]> = None;

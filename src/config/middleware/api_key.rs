@@ -102,7 +102,7 @@ impl Settings for ApiKeyConfig {
         let mut in_plain_text = self.keys.iter().map(|(at, ..)| ["keys".into(), at]);
         if let Some(at) = in_plain_text.find(|keys| place.is_literal(keys)) {
             let message = "the key stands here for everybody who reads the file";
-            let help = "write its digest into `hashed_keys` (`printf %s KEY | sha256sum`), or take it from the environment: \"${API_KEY}\"";
+            let help = "write its digest into `hashed_keys` (`printf %s KEY | sha256sum`), or take it from the environment, without a default: \"${API_KEY}\"";
             let problem = Problem::new(Code::PlainSecret, message);
             place.report(&at, problem.help(help.to_owned()));
         }
@@ -160,7 +160,7 @@ mod tests {
             (
                 "keys = [\"${TOKEN}\", \"s3cret\", \"other\"]",
                 &[
-                    "19:23 W009 the key stands here for everybody who reads the file; write its digest into `hashed_keys` (`printf %s KEY | sha256sum`), or take it from the environment: \"${API_KEY}\"",
+                    "19:23 W009 the key stands here for everybody who reads the file; write its digest into `hashed_keys` (`printf %s KEY | sha256sum`), or take it from the environment, without a default: \"${API_KEY}\"",
                 ],
             ),
             (

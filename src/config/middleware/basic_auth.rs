@@ -77,7 +77,7 @@ impl Settings for BasicAuthConfig {
             place.invalid(key, error.to_string());
         } else if self.password.is_some() && place.is_literal(&["password".into()]) {
             let message = "the password stands here for everybody who reads the file";
-            let help = "write its hash into `users_file` (`htpasswd -B`), or take it from the environment: \"${PASSWORD}\"";
+            let help = "write its hash into `users_file` (`htpasswd -B`), or take it from the environment, without a default: \"${PASSWORD}\"";
             let problem = Problem::new(Code::PlainSecret, message);
             place.report(&["password".into()], problem.help(help.to_owned()));
         }
@@ -133,7 +133,7 @@ mod tests {
             (
                 "username = \"ann\"\n  password = \"s3cret\"",
                 &[
-                    "20:14 W009 the password stands here for everybody who reads the file; write its hash into `users_file` (`htpasswd -B`), or take it from the environment: \"${PASSWORD}\"",
+                    "20:14 W009 the password stands here for everybody who reads the file; write its hash into `users_file` (`htpasswd -B`), or take it from the environment, without a default: \"${PASSWORD}\"",
                 ],
             ),
             (

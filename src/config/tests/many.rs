@@ -117,6 +117,21 @@ fn nothing_of_a_secret_is_shown() {
             assert!(!shown.contains("hunter2"), "{shown}");
         }
     }
+    for (token, shown) in [
+        ("12345", "token = ***,"),
+        ("\"hunter2\"", "token = \"***\","),
+        ("env(\"NOT_SET\", \"hunter2\")", "token = env(***),"),
+    ] {
+        let diagnostics = loaded(&with(&format!(
+            "admin = {{ adress = 1, token = {token}, }}"
+        )));
+        let diagnostics = diagnostics.diagnostics.render(false);
+        assert!(diagnostics.contains(shown), "{diagnostics}");
+    }
+    let told = loaded(&with("admin { token = [\"hunter2\"] }"))
+        .diagnostics
+        .to_json();
+    assert_eq!(told[0]["span"]["start"], told[0]["span"]["end"], "{told}");
     let odd = loaded(&with("admin { token = \"hunter2\" }\nadmin { }\n"))
         .diagnostics
         .render(true);
@@ -136,6 +151,41 @@ fn a_duplicate_names_both_places() {
         diagnostics.to_string(),
         "configuration:17:1: error[E011]: the block is given twice; first given here configuration:11:1"
     );
+}
+
+#[test]
+fn an_entrypoint_given_twice_is_there() {
+    let twice = format!("entrypoints \"web\" {{\n  address = \":81\"\n}}\n{MINIMAL}");
+    assert_eq!(told(&twice), ["5:1 E011 the block is given twice"]);
+    let nothing = MINIMAL.replace(
+        "entrypoints \"web\" {\n  address = \"0.0.0.0:8080\"",
+        "entrypoints {",
+    );
+    assert!(told(&nothing)[0].contains("E015 there is no entrypoint"));
+}
+
+#[test]
+fn a_number_alone_is_no_template() {
+    let with_redirect = |to: &str| {
+        let text = "middlewares \"x\" {\n  type = \"redirect\"\n  regex = \"^http://a/(.*)\"\n  replacement = ";
+        super::told_of(&format!("{text}{to}\n}}"))
+    };
+    let expected =
+        "`${1}` is HCL's way to write `1`; write `$${1}` for the group of a regular expression";
+    for (to, column) in [
+        ("\"http://b/${1}\"", 27),
+        ("\"${1}\"", 18),
+        ("\"http://b/%{ if true }${~ 1 ~}%{ endif }\"", 39),
+    ] {
+        assert_eq!(
+            with_redirect(to),
+            [format!("20:{column} E010 {expected}")],
+            "{to}"
+        );
+    }
+    for to in ["\"http://b/$${1}\"", "\"http://b/${2 - 1}\""] {
+        assert_eq!(with_redirect(to), [""; 0], "{to}");
+    }
 }
 
 #[test]

@@ -160,6 +160,22 @@ fn a_type_that_nobody_knows_is_told_with_its_place_where_nobody_brings_it() {
 }
 
 #[test]
+fn a_type_that_nobody_knows_is_told_beside_what_else_is_wrong() {
+    let text = "middlewares \"x\" {\n  type = \"ratelimit\"\n  average = 10\n}\nrouters \"y\" {\n  rule = \"PathPrefx(`/`)\"\n  service = \"backend\"\n}";
+    let loaded = loaded(&with(text));
+    assert!(loaded.config.is_none());
+    let told = loaded.without_custom_types().diagnostics;
+    let told = lines(&told);
+    let unknown =
+        "18:10 E020 middleware `x` is of the unknown type `ratelimit`; did you mean `rate-limit`?";
+    assert!(
+        told.iter().any(|line| line.contains("PathPrefx")),
+        "{told:#?}"
+    );
+    assert!(told.iter().any(|line| line == unknown), "{told:#?}");
+}
+
+#[test]
 fn chains_are_nested_so_deep_and_no_deeper() {
     let chain = |depth: usize| {
         let links = (0..depth).map(|link| {

@@ -63,6 +63,8 @@ fn environment(name: &str) -> Option<String> {
         "JSON" => Some(
             r#"{"hunter2": 1, "strategy": "hunter2", "servers": [{"url": "hunter2"}]}"#.to_owned(),
         ),
+        // Of the manuals.
+        "STAFF_PASSWORD" | "JWT_SECRET" => Some("long enough to be a secret of HS256".to_owned()),
         "LIMIT" => Some("12".to_owned()),
         _ => None,
     }
