@@ -1,5 +1,5 @@
 //! The JSON of a line, written straight into its buffer: a line is on the path of each request, and by way of serde
-//! and `Display` it cost five times as much (`benches/README.md`).
+//! and `Display` it cost more than twice as much (`benches/README.md`).
 
 use crate::stack::visible::moves;
 use std::fmt::Display;
