@@ -309,7 +309,7 @@ async fn an_answer_that_the_gateway_ends_says_so_and_an_upload_that_its_client_e
     let log = LogFile::new();
     let gateway = log
         .of(Setup::to(&server))
-        .set("routers/all/timeout", "100ms")
+        .set("routers/all/timeout", "1s")
         .service("reads", reads.url("http"))
         .route("reads", "Path(`/an/upload`)", "reads")
         .start()

@@ -216,7 +216,9 @@ impl Output {
                 }
                 Ok(Some(more)) => {
                     written += more;
-                    moved = Instant::now();
+                    if more > 0 {
+                        moved = Instant::now();
+                    }
                 }
                 Ok(None) if may_wait() || moved.elapsed() < LAST => {}
                 Ok(None) => return Err((written, ErrorKind::TimedOut.into())),
